@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= auto
+
+.PHONY: demo test test-slow test-backends lint format clean
+
+demo: $(VENV)/.demo
+	$(BIN)/layerwise run digits
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --cov --cov-report=term
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+test-backends: .venv-backends/.ready
+	KERAS_BACKEND=tensorflow .venv-backends/bin/python -m pytest -m engines
+	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest -m engines
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .venv-backends
+
+# Each stamp file stands for an environment that is installed as pyproject.toml asks.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python $(PIP) -e ".[test]"
+	touch $@
+
+.venv-backends/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-backends
+	.venv-backends/bin/python $(PIP) -e ".[test,tensorflow,torch]"
+	touch $@

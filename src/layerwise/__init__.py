@@ -1,0 +1,66 @@
+"""Greedy layer-wise training of deep networks on Keras.
+
+>>> import layerwise
+>>> sorted(name for name in dir(layerwise) if name.startswith("Fixed"))
+['FixedDepth']
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+# Keras falls back to TensorFlow where nobody chose. `~/.keras/keras.json` is no choice of the
+# user's: Keras writes it by itself. Once Keras is imported its backend is settled.
+if "KERAS_BACKEND" not in os.environ and "keras" not in sys.modules:
+    os.environ["KERAS_BACKEND"] = "jax"
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from layerwise.datasets import Dataset as Dataset
+    from layerwise.datasets import load_dataset as load_dataset
+    from layerwise.depth import FixedDepth as FixedDepth
+    from layerwise.depth import OneStandardError as OneStandardError
+    from layerwise.depth import Plateau as Plateau
+    from layerwise.errors import LayerwiseError as LayerwiseError
+    from layerwise.finetune import FineTune as FineTune
+    from layerwise.history import History as History
+    from layerwise.objectives import Objective as Objective
+    from layerwise.objectives import Reconstruction as Reconstruction
+    from layerwise.objectives import Supervised as Supervised
+    from layerwise.objectives import Targets as Targets
+    from layerwise.training import TrainResult as TrainResult
+    from layerwise.training import train as train
+
+# `import keras` alone takes more than a second, so each public name loads its room on first use.
+_ROOMS = {
+    "Dataset": "datasets",
+    "load_dataset": "datasets",
+    "FixedDepth": "depth",
+    "OneStandardError": "depth",
+    "Plateau": "depth",
+    "LayerwiseError": "errors",
+    "FineTune": "finetune",
+    "History": "history",
+    "Objective": "objectives",
+    "Reconstruction": "objectives",
+    "Supervised": "objectives",
+    "Targets": "objectives",
+    "TrainResult": "training",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"layerwise.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])

@@ -1,0 +1,133 @@
+"""The command line: it parses and prints, nothing else. Heavy imports wait inside commands."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from layerwise.errors import InputError, InputTypeError, LayerwiseError, MissingDependencyError
+from layerwise.signals import Stopped, stop_on_sigterm
+
+app = typer.Typer(
+    help="Grow a deep network one layer at a time; let validation choose the depth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Head(enum.StrEnum):
+    """What happens to the head between stages."""
+
+    CARRY = "carry"
+    FRESH = "fresh"
+    FROZEN = "frozen"
+
+
+class EngineChoice(enum.StrEnum):
+    """What trains a stage."""
+
+    AUTO = "auto"
+    COMPILED = "compiled"
+    FIT = "fit"
+
+
+class BaselineChoice(enum.StrEnum):
+    """How much to compare with."""
+
+    NONE = "none"
+    QUICK = "quick"
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes."""
+    from layerwise.cli._tables import print_recipes
+    from layerwise.recipes import all_recipes
+
+    print_recipes(all_recipes())
+
+
+@app.command()
+def run(
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe; `layerwise recipes` lists them.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; default: a new one under runs/.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random stream.")] = 0,
+    max_depth: Annotated[int | None, typer.Option(min=1, help="Most stages.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each stage.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a step.")] = None,
+    validation_split: Annotated[
+        float | None, typer.Option(help="Share of the training rows that choose the depth.")
+    ] = None,
+    replicates: Annotated[
+        int | None, typer.Option(min=1, help="Runs that differ in their random streams.")
+    ] = None,
+    head: Annotated[Head | None, typer.Option(help="The head between stages.")] = None,
+    objective: Annotated[str | None, typer.Option(help="supervised or reconstruction.")] = None,
+    engine: Annotated[EngineChoice | None, typer.Option(help="What trains a stage.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),
+    ] = None,
+    baseline: Annotated[
+        BaselineChoice | None, typer.Option(help="Networks to compare with.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object.")
+    ] = False,
+) -> None:
+    """Run a recipe: grow, choose the depth, and leave a model and a report."""
+    from layerwise.cli._run import run_recipe
+    from layerwise.recipes import Options
+
+    options = Options(
+        seed=seed,
+        max_depth=max_depth,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation_split=validation_split,
+        replicates=replicates,
+        head=head and head.value,
+        objective=objective,
+        engine=engine and engine.value,
+        baseline=baseline and baseline.value,
+        data_dir=data_dir,
+    )
+    run_recipe(recipe, options, out, as_json=json)
+
+
+def main() -> None:
+    """Run the command line and turn what went wrong into a sentence and an exit code."""
+    try:
+        with stop_on_sigterm():
+            code = app(standalone_mode=False)
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except Stopped:
+        code = _say("Stopped by SIGTERM. The stages that were finished are in the run folder.", 143)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _say("Interrupted. The stages that were finished are in the run folder.", 130)
+    except (InputError, InputTypeError, MissingDependencyError) as error:
+        code = _say(f"Error: {error}", 2)
+    except LayerwiseError as error:
+        code = _say(f"Error: {error}", 1)
+    except Exception as error:
+        # Typer's usage errors know how to show themselves and which code they end with.
+        if not hasattr(error, "show"):
+            raise
+        error.show()
+        code = getattr(error, "exit_code", 2)
+    sys.exit(code or 0)
+
+
+def _say(message: str, code: int) -> int:
+    typer.echo(message, err=True)
+    return code

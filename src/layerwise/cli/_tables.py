@@ -1,0 +1,78 @@
+"""Tables for people, on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from layerwise import depth as depths
+from layerwise.history import History
+from layerwise.recipes import Recipe
+from layerwise.report import format_metric, verdict
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide enough for any table where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=140)
+
+
+def print_recipes(recipes: Sequence[Recipe]) -> None:
+    """Name and summary of each recipe."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for recipe in recipes:
+        table.add_row(recipe.name, recipe.summary)
+    _console().print(table)
+
+
+def print_result(recipe: Recipe, history: History, folder: Path) -> None:
+    """The table by depth, the choice and why, the comparison, the test score, the folder."""
+    console = _console()
+    console.print(_depth_table(recipe, history.summary()))
+    if recipe.published:
+        console.print(f"published: {recipe.source}", soft_wrap=True)
+    console.print(depths.explain(history), soft_wrap=True)
+    if history.fine_tune is not None:
+        metric = history.monitor.partition(".")[2]
+        before = format_metric(history.fine_tune["validation_before"].get(metric))
+        after = format_metric(history.fine_tune["validation_after"].get(metric))
+        kept = "kept" if history.fine_tune["kept"] else "not kept"
+        console.print(f"Fine-tuning: validation {metric} {before} to {after}, {kept}.")
+    if history.baseline:
+        console.print(verdict(history.to_dict()), soft_wrap=True)
+    console.print(f"Chosen depth: {history.selected_depth}")
+    for name, value in (history.test or {}).items():
+        console.print(f"Test {name.replace('_', ' ')}: {format_metric(value)}")
+    console.print(f"Run folder: {folder}", soft_wrap=True, markup=False)
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
+
+
+def _depth_table(recipe: Recipe, history: dict[str, Any]) -> Table:
+    metric = history["monitor"].partition(".")[2]
+    shown = list(dict.fromkeys([metric, "loss"]))
+    columns = [(split, name) for name in shown for split in ("train", "validation", "test")]
+    columns = [(s, n) for s, n in columns if any(stage[s] for stage in history["stages"])]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("depth", justify="right")
+    for split, name in columns:
+        table.add_column(f"{split}\n{name.replace('_', ' ')}", justify="right")
+    for name in recipe.published:
+        table.add_column(f"published\n{name.replace('_', ' ')}", justify="right")
+    diverged = any(stage.get("diverged") for stage in history["stages"])
+    if diverged:
+        table.add_column("diverged", justify="right")
+    table.add_column("seconds", justify="right")
+    for stage in history["stages"]:
+        row = [f"{'*' if stage['depth'] == history['selected_depth'] else ''}{stage['depth']}"]
+        row += [format_metric((stage[split] or {}).get(name)) for split, name in columns]
+        for values in recipe.published.values():
+            known = stage["depth"] <= len(values)
+            row.append(f"{values[stage['depth'] - 1]:.4f}" if known else "")
+        if diverged:
+            row.append(str(stage["diverged"]))
+        table.add_row(*row, f"{stage['seconds']:.2f}")
+    return table

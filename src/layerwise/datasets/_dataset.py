@@ -1,0 +1,185 @@
+"""A data set with its splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.datasets._arrays import Kind, Labels, read_x, to_numpy
+from layerwise.datasets._split import Split, hold_out
+from layerwise.errors import InputError, InputTypeError, complaint
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to train on, to choose the depth on, and to score the chosen model on.
+
+    Make one with `from_arrays` or with `layerwise.load_dataset`.
+
+    Attributes:
+        train: what the stages train on.
+        validation: what the depth is chosen on, or None.
+        test: what the chosen model is scored on, once, or None.
+        labels: what the labels are, or None without labels.
+        name: for the run's record.
+    """
+
+    train: Split
+    validation: Split | None
+    test: Split | None
+    labels: Labels | None
+    name: str = "arrays"
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        y: Any = None,
+        *,
+        validation_split: float = 0.2,
+        validation_data: tuple[Any, Any] | None = None,
+        test_data: tuple[Any, Any] | None = None,
+        sample_weight: Any = None,
+        kind: Kind | None = None,
+        seed: int = 0,
+        name: str = "arrays",
+    ) -> Dataset:
+        """Check arrays or frames, and split them.
+
+        Args:
+            x: `(n_samples, ...)`, numbers.
+            y: `(n_samples,)` classes of any type or real values, `(n_samples, n_classes)` one-hot
+                rows, `(n_samples, n_values)` real values, or None.
+            validation_split: the share of the rows held out, stratified by class; 0 for none.
+            validation_data: `(x, y)` to validate on instead; then nothing is held out.
+            test_data: `(x, y)` to score the chosen model on.
+            sample_weight: `(n_samples,)`, weights of the loss, 0 or more.
+            kind: `"classes"` or `"values"`, where the type of `y` does not say it: integers count
+                as classes.
+            seed: of the split.
+            name: for the run's record.
+
+        Raises:
+            InputError, InputTypeError: lengths differ, values are missing or not finite, there is
+                one class only, or a label of another split is unknown.
+
+        Example:
+            >>> import numpy as np
+            >>> from layerwise import Dataset
+            >>> data = Dataset.from_arrays(np.eye(10), ["no", "yes"] * 5)
+            >>> data.train.rows, data.validation.rows
+            (8, 2)
+        """
+        if not 0 <= validation_split < 1:
+            raise InputError(
+                complaint(
+                    "validation_split",
+                    "be 0 or lie strictly between 0 and 1",
+                    validation_split,
+                    "Pass `validation_data=` to use rows of your own.",
+                )
+            )
+        labels = None if y is None else Labels.learn(y, kind)
+        whole = _read(x, y, labels, "", sample_weight)
+        validation = _pair(validation_data, labels, "validation_data", whole)
+        test = _pair(test_data, labels, "test_data", whole)
+        if validation is None and validation_split:
+            whole, validation = hold_out(
+                whole, validation_split, seed, labels.kind if labels else None
+            )
+        return cls(whole, validation, test, labels, name)
+
+    @property
+    def classes(self) -> NDArray[Any] | None:
+        """The labels in the order of a model's outputs, `(n_classes,)`; None for values."""
+        return None if self.labels is None else self.labels.classes
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that are there, by name."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over every split: names, shapes, types and bytes."""
+        whole = hashlib.sha256()
+        for name, split in self.splits.items():
+            for part, array in split.tree().items():
+                whole.update(f"{name}.{part}{array.dtype}{array.shape}".encode())
+                whole.update(np.ascontiguousarray(array).data)
+        return whole.hexdigest()
+
+    def with_class_weight(self, class_weight: Mapping[Any, float]) -> Dataset:
+        """The same data with each training row's weight multiplied by that of its class.
+
+        Raises:
+            InputError: there are no classes, or a label is unknown or has no weight.
+        """
+        classes = self.classes
+        if classes is None:
+            raise InputError("`class_weight` needs labels that are classes.")
+        if set(class_weight) != set(classes.tolist()):
+            raise InputError(
+                complaint("class_weight", f"have the keys {classes.tolist()}", class_weight)
+            )
+        weights = np.array([class_weight[label] for label in classes.tolist()], np.float32)
+        weight = weights[self.train.y]
+        if self.train.sample_weight is not None:
+            weight = weight * self.train.sample_weight
+        return replace(self, train=Split(self.train.x, self.train.y, weight))
+
+    def describe(self) -> dict[str, Any]:
+        """What a run records of its data."""
+        return {
+            "name": self.name,
+            "rows": {name: split.rows for name, split in self.splits.items()},
+            "shape": list(self.train.x.shape[1:]),
+            "dtype": str(self.train.x.dtype),
+            "kind": None if self.labels is None else self.labels.kind,
+            "classes": None if self.classes is None else [str(label) for label in self.classes],
+            "fingerprint": self.fingerprint,
+        }
+
+
+def _pair(pair: Any, labels: Labels | None, name: str, whole: Split) -> Split | None:
+    """Read a `(x, y)` that must look like the training data."""
+    if pair is None:
+        return None
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise InputTypeError(complaint(name, "be a pair (x, y)", type(pair).__name__))
+    x, y = pair
+    if labels is not None and y is None:
+        raise InputError(f"`{name}` must have labels, as the training data have.")
+    split = _read(x, y if labels is not None else None, labels, f"{name} ")
+    if split.x.shape[1:] != whole.x.shape[1:]:
+        raise InputError(
+            f"`{name}` must have samples of shape {whole.x.shape[1:]}, as the training data. "
+            f"Received {split.x.shape[1:]}."
+        )
+    return Split(split.x.astype(whole.x.dtype, copy=False), split.y)
+
+
+def _read(x: Any, y: Any, labels: Labels | None, prefix: str, sample_weight: Any = None) -> Split:
+    features = read_x(x, f"{prefix}x")
+    encoded = None if labels is None else labels.encode(y, f"{prefix}y")
+    if encoded is not None and len(encoded) != len(features):
+        raise InputError(
+            f"`{prefix}x` and `{prefix}y` must have equally many rows. "
+            f"Received {len(features)} and {len(encoded)}."
+        )
+    if sample_weight is None:
+        return Split(features, encoded)
+    weight = to_numpy(sample_weight, "sample_weight").astype(np.float32)
+    if weight.shape != (len(features),) or not (weight >= 0).all() or not weight.any():
+        raise InputError(
+            "`sample_weight` must be one number of 0 or more for each row, not all 0. "
+            f"Received shape {weight.shape} for {len(features)} rows."
+        )
+    return Split(features, encoded, weight)

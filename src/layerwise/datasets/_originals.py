@@ -1,0 +1,115 @@
+"""MNIST, Fashion-MNIST and CIFAR-10 from their original files, MD5-checked, or through Keras."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.errors import InputError
+from layerwise.files import digest_file
+
+Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
+
+_MNIST = {
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+_FASHION = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+_CIFAR10 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+_FOLDERS = {
+    "mnist": ("mnist", _MNIST),
+    "fashion-mnist": ("fashion-mnist", _FASHION),
+    "cifar10": ("cifar-10-batches-py", _CIFAR10),
+}
+NAMES = tuple(_FOLDERS)
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Pair, Pair]:
+    """`(x, y)` for training and for test: images of uint8, labels of int.
+
+    Args:
+        name: one of `NAMES`.
+        data_dir: the folder that holds the set's own folder of original files; default: the
+            environment variable LAYERWISE_DATA. Without either, `keras.datasets` loads the set,
+            from its cache or the internet.
+
+    Raises:
+        InputError: a file is missing or is not the original, or nothing can be reached.
+    """
+    root = data_dir or os.environ.get("LAYERWISE_DATA")
+    if root is None:
+        return _from_keras(name)
+    folder_name, sums = _FOLDERS[name]
+    folder = Path(root) / folder_name
+    for file, expected in sums.items():
+        path = folder / file
+        if not path.is_file():
+            raise InputError(
+                f"{path} is missing. The data folder must hold {folder_name}/ with the original "
+                f"files {', '.join(sums)}."
+            )
+        found = digest_file(path, "md5")
+        if found != expected:
+            raise InputError(
+                f"{path} is not the original file: its MD5 is {found}, expected {expected}."
+            )
+    return _cifar(folder) if name == "cifar10" else _idx(folder)
+
+
+def _idx(folder: Path) -> tuple[Pair, Pair]:
+    def read(kind: str, header: int) -> NDArray[Any]:
+        with gzip.open(folder / kind) as stream:
+            return np.frombuffer(stream.read(), np.uint8, offset=header)
+
+    def pair(part: str) -> Pair:
+        images = read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
+        return images, read(f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int32)
+
+    return pair("train"), pair("t10k")
+
+
+def _cifar(folder: Path) -> tuple[Pair, Pair]:
+    def read(file: str) -> Pair:
+        # The MD5 of the file matched, so this pickle is the one that everybody has.
+        batch = pickle.loads((folder / file).read_bytes(), encoding="bytes")
+        images = np.asarray(batch[b"data"]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return images, np.asarray(batch[b"labels"], np.int32)
+
+    parts = [read(f"data_batch_{i}") for i in range(1, 6)]
+    train = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+    return train, read("test_batch")
+
+
+def _from_keras(name: str) -> tuple[Pair, Pair]:
+    import keras
+
+    module = getattr(keras.datasets, name.replace("-", "_"))
+    try:
+        (x_train, y_train), (x_test, y_test) = module.load_data()
+    except Exception as error:
+        raise InputError(
+            f"The data set {name} is not on this machine and could not be downloaded. Put its "
+            f"original files into a folder {_FOLDERS[name][0]}/ and name the folder above it with "
+            "`--data-dir`, or in the environment variable LAYERWISE_DATA."
+        ) from error
+    return (x_train, y_train.reshape(-1)), (x_test, y_test.reshape(-1))

@@ -1,0 +1,70 @@
+"""One part of a data set, and how rows are dealt to the parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise._random import Stream, derive
+from layerwise._typing import Tree
+from layerwise.errors import InputError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows that belong together: `x`, perhaps `y`, perhaps a weight for each row.
+
+    Every array has the same number of rows on its first axis.
+    """
+
+    x: Tree
+    y: Tree = None
+    sample_weight: NDArray[np.floating] | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many samples."""
+        return int(keras.tree.flatten(self.x)[0].shape[0])
+
+    def tree(self) -> dict[str, Tree]:
+        """The parts that are there, by name."""
+        parts = {"x": self.x, "y": self.y, "sample_weight": self.sample_weight}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def take(self, rows: NDArray[np.integer]) -> Split:
+        """The same parts, of these rows."""
+        chosen = keras.tree.map_structure(lambda array: array[rows], self.tree())
+        return Split(**chosen)
+
+
+def hold_out(
+    split: Split, fraction: float, seed: int, kind: Literal["classes", "values"] | None
+) -> tuple[Split, Split]:
+    """Deal rows into a part to train on and a part of `fraction` to validate on.
+
+    Classes keep their shares in both parts. The order of the rows is kept.
+
+    Raises:
+        InputError: a part would be empty, or a class has fewer than two rows.
+    """
+    from sklearn.model_selection import train_test_split
+
+    stratify = split.y if kind == "classes" else None
+    rows = np.arange(split.rows)
+    try:
+        train, held = train_test_split(
+            rows,
+            test_size=fraction,
+            stratify=stratify,
+            random_state=derive(seed, Stream.SPLIT),
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{split.rows} rows cannot be split with validation_split={fraction}: {error} "
+            "Pass `validation_data=` to use rows of your own, or `validation_split=0`."
+        ) from error
+    return split.take(np.sort(train)), split.take(np.sort(held))

@@ -1,0 +1,137 @@
+"""Showing the events of a run: a live display on a terminal, a line a stage elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from layerwise.errors import InputError, complaint
+from layerwise.progress import (
+    EpochsDone,
+    Event,
+    Listener,
+    PhaseStarted,
+    RunFinished,
+    RunStarted,
+    StageFinished,
+    StageStarted,
+)
+
+
+@contextmanager
+def display(verbose: str | int) -> Iterator[Listener]:
+    """A listener that shows progress on standard error for as long as the context lasts.
+
+    Args:
+        verbose: `"auto"`: live on a terminal, lines elsewhere; 1: lines; 0: nothing.
+    """
+    if verbose not in ("auto", 0, 1):
+        raise InputError(complaint("verbose", 'be "auto", 0 or 1', verbose))
+    if verbose == 0:
+        yield lambda event: None
+    elif verbose == "auto" and sys.stderr.isatty():
+        with _live() as listener:
+            yield listener
+    else:
+        yield _print_line
+
+
+def stage_line(stage: Mapping[str, Any], monitor: str) -> str:
+    """One stage in one line of plain text."""
+    split, _, name = monitor.partition(".")
+    parts = [f"stage {stage['depth']}"]
+    for shown in dict.fromkeys(("train", split)):
+        parts.append(f"{shown} {name.replace('_', ' ')} {_short((stage[shown] or {}).get(name))}")
+    parts.append(f"{stage['epochs']} epochs")
+    parts.append(f"{stage['seconds']:.1f} s")
+    if stage["stop_reason"] != "completed":
+        parts.append(stage["stop_reason"].replace("_", " "))
+    if stage.get("diverged"):
+        parts.append(f"{stage['diverged']} diverged")
+    return ", ".join(parts)
+
+
+def _short(metric: Any) -> str:
+    if isinstance(metric, Mapping):
+        mean, std = metric["mean"], metric["std"]
+        return "-" if mean is None else f"{mean:.4f} ± {std:.4f}"
+    return "-" if metric is None else f"{metric:.4f}"
+
+
+def _print_line(event: Event) -> None:
+    if isinstance(event, StageFinished):
+        line = stage_line(event.history["stages"][-1], event.history["monitor"])
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what a display is for
+    elif isinstance(event, PhaseStarted):
+        print(event.name, file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def _live() -> Iterator[Listener]:
+    """A bar for the current stage; finished stages scroll up as lines."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[state]}"),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        yield _Live(bar).listen
+
+
+class _Live:
+    """Keeps one bar in step with the events."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+        self._task = bar.add_task("starting", total=None, state="")
+        self._run: RunStarted | None = None
+        self._started = time.monotonic()
+        self._monitor = "loss"
+
+    def listen(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._run = event
+        elif isinstance(event, StageStarted):
+            self._start(self._title(event), event.epochs)
+        elif isinstance(event, PhaseStarted):
+            self._start(event.name, event.epochs or None)
+        elif isinstance(event, EpochsDone):
+            self._bar.update(self._task, completed=event.epoch, state=self._state(event))
+        elif isinstance(event, StageFinished):
+            self._monitor = event.history["monitor"].partition(".")[2]
+            line = stage_line(event.history["stages"][-1], event.history["monitor"])
+            self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        elif isinstance(event, RunFinished):
+            self._bar.update(self._task, visible=False)
+
+    def _title(self, event: StageStarted) -> str:
+        if self._run is None or self._run.replicates == 1:
+            return f"stage {event.depth}"
+        return f"stage {event.depth}, replicate {event.replicate + 1}/{self._run.replicates}"
+
+    def _start(self, title: str, epochs: int | None) -> None:
+        self._started = time.monotonic()
+        self._bar.reset(self._task, description=title, total=epochs, state="")
+
+    def _state(self, event: EpochsDone) -> str:
+        """Epoch, loss, validation metric and the time that this stage still needs."""
+        task = self._bar.tasks[0]
+        total = int(task.total or event.epoch)
+        left = (time.monotonic() - self._started) / max(event.epoch, 1) * (total - event.epoch)
+        parts = [f"epoch {event.epoch}/{total}", f"loss {event.logs.get('loss', 0):.4f}"]
+        value = event.logs.get(f"val_{self._monitor}")
+        if value is None:
+            value = event.logs.get("val_accuracy", event.logs.get("val_loss"))
+        if value is not None:
+            parts.append(f"val {value:.4f}")
+        parts.append(f"{left:.0f} s left")
+        return " ".join(parts)

@@ -1,0 +1,42 @@
+"""Training one stage: a problem goes in, a result comes out, the weights move in place.
+
+`_problem` says what a stage is; `_model` turns it into a Keras model whose output is its own loss;
+`_fit` gives that model to Keras, `_compiled` runs it as one program; `_order` deals the batches to
+both alike.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from layerwise._typing import EngineName
+from layerwise.engine._order import order as order
+from layerwise.engine._problem import Engine as Engine
+from layerwise.engine._problem import OnEpochs as OnEpochs
+from layerwise.engine._problem import Problem as Problem
+from layerwise.engine._problem import Result as Result
+from layerwise.engine._problem import metric_names as metric_names
+from layerwise.errors import InputError, complaint
+
+
+def make_engine(name: EngineName) -> Engine:
+    """The engine of this name; `"auto"` is `compiled` on JAX and `fit` elsewhere.
+
+    Raises:
+        InputError: there is no such engine, or it cannot run on the backend in use.
+    """
+    if name not in ("auto", "compiled", "fit"):
+        raise InputError(complaint("engine", 'be "auto", "compiled" or "fit"', name))
+    backend = keras.backend.backend()
+    if name == "compiled" and backend != "jax":
+        raise InputError(
+            f"The engine `compiled` runs on JAX, and Keras runs on {backend} here. Use "
+            '`engine="fit"`, or set the environment variable KERAS_BACKEND to jax.'
+        )
+    if name == "fit" or backend != "jax":
+        from layerwise.engine._fit import FitEngine
+
+        return FitEngine()
+    from layerwise.engine._compiled import CompiledEngine
+
+    return CompiledEngine()

@@ -1,0 +1,112 @@
+"""A stage as a Keras model whose output is its own loss, so that both engines train the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from layerwise._typing import Array, Tree
+from layerwise.errors import InputError, LayerwiseError
+from layerwise.objectives import Objective, Targets, stage_metrics
+
+
+class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
+    """Block, head and objective as one model.
+
+    Its input is a dictionary with `x` and, where they exist, `y` and `sample_weight`. Its output
+    is `{"loss": scalar, "metrics": {name: ...}}`. A callback finds the layers that are trained in
+    `self.model.block` and `self.model.head`.
+    """
+
+    def __init__(
+        self,
+        block: keras.Layer,
+        head: keras.Layer | None,
+        objective: Objective,
+        targets: Targets,
+        seed: int,
+    ) -> None:
+        # The layers inside cast their inputs by their own policies; labels must not be cast.
+        super().__init__(dtype=keras.config.floatx(), autocast=False)
+        self.block = block
+        self.head = head
+        self.objective = objective
+        self.noise = keras.random.SeedGenerator(seed)
+        self.own_metrics = stage_metrics(objective, targets)
+        self._with_arguments = frozenset(self.own_metrics)
+
+    def call(self, inputs: Mapping[str, Tree], training: bool = False) -> dict[str, Any]:
+        optional = {key: inputs[key] for key in ("sample_weight",) if key in inputs}
+        loss, metrics = self.objective.loss(
+            self.block,
+            self.head,
+            inputs["x"],
+            inputs.get("y"),
+            seed=self.noise,
+            training=training,
+            **optional,
+        )
+        return {"loss": loss, "metrics": dict(metrics)}
+
+    def measure(self, rows: Mapping[str, Tree]) -> None:
+        """Find out which metrics the objective reports, by a dry run on shapes alone.
+
+        Raises:
+            InputError: the objective's loss is not a scalar, or fails on these shapes.
+        """
+        count = min(2, keras.tree.flatten(rows)[0].shape[0])
+        specs = keras.tree.map_structure(
+            lambda a: keras.KerasTensor((count, *a.shape[1:]), dtype=str(a.dtype)), dict(rows)
+        )
+        try:
+            # A dry run in training mode would be the same; Keras has a public one for `call`.
+            outputs = self.compute_output_spec(specs, training=False)
+        except LayerwiseError:
+            raise
+        except (ValueError, TypeError) as error:
+            reason = next((s for s in str(error).splitlines() if s.strip()), type(error).__name__)
+            raise InputError(
+                f"The objective {type(self.objective).__name__} cannot work on block "
+                f"{self.block.name} and its head: {reason}"
+            ) from error
+        if tuple(outputs["loss"].shape) != ():
+            raise InputError(
+                f"The loss of {type(self.objective).__name__} must be a scalar, the mean over the "
+                f"batch. Received shape {tuple(outputs['loss'].shape)}."
+            )
+        for name in outputs["metrics"]:
+            if name not in self.own_metrics:
+                self.own_metrics[name] = keras.metrics.Mean(name=name)
+        self.built = True
+
+    def compute_loss(
+        self,
+        x: Tree = None,
+        y: Tree = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Array:
+        """The objective's loss plus what the layers add, such as weight penalties."""
+        loss = y_pred["loss"]
+        for penalty in self.losses:
+            loss = loss + ops.sum(ops.cast(penalty, loss.dtype))
+        return loss
+
+    def compute_metrics(
+        self, x: Tree, y: Tree, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Add a batch to the metrics and return them as they stand; Keras adds the loss."""
+        self.add_batch(y_pred["metrics"], ops.shape(keras.tree.flatten(x)[0])[0])
+        return self.get_metrics_result()
+
+    def add_batch(self, metrics: Mapping[str, Any], rows: Any) -> None:
+        """Update every metric but the loss; a batch weighs as much as it has rows."""
+        for name, value in metrics.items():
+            if name in self._with_arguments:
+                self.own_metrics[name].update_state(*value)
+            else:
+                self.own_metrics[name].update_state(value, sample_weight=rows)

@@ -1,0 +1,92 @@
+"""What an engine gets and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import keras
+
+from layerwise._typing import Array
+from layerwise.datasets import Split
+from layerwise.engine._model import StageModel
+from layerwise.history import StopReason
+from layerwise.objectives import Objective, Targets
+
+OnEpochs: TypeAlias = Callable[[int, Mapping[str, float]], None]
+"""Called now and then with the epochs done and the last one's metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One stage: what moves, what it minimises, on which rows.
+
+    The variables of `block` and `head` that are trainable move; nothing else is in the optimizer.
+    """
+
+    block: keras.Layer
+    head: keras.Layer | None
+    objective: Objective
+    targets: Targets
+    train: Split
+    validation: Split | None
+    optimizer: keras.Optimizer
+    """Fresh: not yet built."""
+    batch_size: int
+    epochs: int
+    seed: int
+    """Of the batch order and of the objective's own randomness."""
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    model: StageModel = field(init=False)
+
+    def __post_init__(self) -> None:
+        model = StageModel(self.block, self.head, self.objective, self.targets, self.seed)
+        model.measure(self.train.tree())
+        model.compile(optimizer=self.optimizer)
+        object.__setattr__(self, "model", model)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How training went. The weights are in the problem's block and head."""
+
+    curves: Mapping[str, list[float]]
+    """Metric to one value an epoch; validation metrics are named `val_...`."""
+    epochs: int
+    """How many were run."""
+    stop_reason: StopReason
+    message: str = ""
+    """Of a divergence: where, and at which learning rate."""
+
+
+class Engine(Protocol):
+    """What trains one stage."""
+
+    name: str
+
+    def train(self, problem: Problem, on_epochs: OnEpochs) -> Result:
+        """Minimise the problem's loss in place."""
+        ...
+
+    def evaluate(self, problem: Problem, split: Split) -> dict[str, float]:
+        """The loss and metrics over all rows, in inference mode."""
+        ...
+
+    def forward(self, layer: keras.Layer) -> Callable[[Array], Array]:
+        """A function from a batch to the layer's output in inference mode.
+
+        Every batch must have the same number of rows; the output may still be on its way.
+        """
+        ...
+
+
+def metric_names(problem: Problem) -> list[str]:
+    """The metrics that this problem reports, the loss first."""
+    return [metric.name for metric in problem.model.metrics]
+
+
+def learning_rate_of(optimizer: keras.Optimizer) -> float:
+    """The learning rate as it stands now, schedules included."""
+    rate: Any = optimizer.learning_rate
+    return float(keras.ops.convert_to_numpy(rate))

@@ -1,0 +1,37 @@
+"""What can go wrong, each kind a class; messages say what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+
+class LayerwiseError(Exception):
+    """The root of every error that layerwise raises on purpose."""
+
+
+class InputError(LayerwiseError, ValueError):
+    """A value that the user gave cannot be used."""
+
+
+class InputTypeError(LayerwiseError, TypeError):
+    """An object of the wrong kind was given."""
+
+
+class DivergedError(LayerwiseError, ArithmeticError):
+    """No stage ended with finite loss and weights, so there is no model to hand back."""
+
+
+class FreezeError(LayerwiseError, RuntimeError):
+    """The audit found that a frozen block has changed."""
+
+
+class MissingDependencyError(LayerwiseError, ImportError):
+    """An optional package is needed; the message says how to install it."""
+
+
+def complaint(name: str, expected: str, received: object, advice: str = "") -> str:
+    """One message in the house's form.
+
+    >>> complaint("validation_split", "lie between 0 and 1", 1.5)
+    '`validation_split` must lie between 0 and 1. Received: 1.5.'
+    """
+    text = f"`{name}` must {expected}. Received: {received!r}."
+    return f"{text} {advice}" if advice else text

@@ -1,0 +1,70 @@
+"""Training all weights jointly after growth, kept only where validation gains by it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from layerwise.datasets import Dataset
+from layerwise.engine import Engine, OnEpochs, Problem
+from layerwise.errors import InputError, complaint
+from layerwise.history import StopReason
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """How to train the chosen network end to end once it has grown.
+
+    The stage optimizer is used again, fresh, at this learning rate. The tuned weights are kept
+    only if the monitored validation metric is better than before; the history says which.
+
+    Args:
+        learning_rate: above 0; smaller than the stages', as the weights are already good.
+        epochs: at least 1.
+        when: `"after"` the classifier stands on the trunk.
+
+    Example:
+        >>> FineTune(epochs=10)
+        FineTune(learning_rate=0.0001, epochs=10, when='after')
+    """
+
+    learning_rate: float = 1e-4
+    epochs: int = 50
+    when: Literal["after"] = "after"
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise InputError(complaint("learning_rate", "be above 0", self.learning_rate))
+        if self.epochs < 1:
+            raise InputError(complaint("epochs", "be at least 1", self.epochs))
+        if self.when != "after":
+            raise InputError(complaint("when", 'be "after"', self.when))
+
+    def check(self, data: Dataset) -> None:
+        """Raise `InputError` where fine-tuning has nothing to predict or nothing to judge by."""
+        if data.labels is None:
+            raise InputError("`fine_tune` needs labels. Pass `y`, or `fine_tune=None`.")
+        if data.validation is None:
+            raise InputError(
+                "`fine_tune` keeps its result only if validation improves, and there is no "
+                "validation data. Pass some, or `fine_tune=None`."
+            )
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What fine-tuning did to one network, on validation; NaN after a divergence."""
+
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+def fine_tune(engine: Engine, problem: Problem, on_epochs: OnEpochs) -> Tuned:
+    """Train the whole network of a joint problem in place, and score it before and after."""
+    assert problem.validation is not None
+    before = engine.evaluate(problem, problem.validation)
+    result = engine.train(problem, on_epochs)
+    if result.stop_reason == StopReason.DIVERGED:
+        return Tuned(before, dict.fromkeys(before, math.nan))
+    return Tuned(before, engine.evaluate(problem, problem.validation))

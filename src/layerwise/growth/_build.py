@@ -1,0 +1,65 @@
+"""Building and copying single layers."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import keras
+
+from layerwise._random import seeded
+from layerwise._typing import Shape
+from layerwise.errors import InputError
+
+
+def attach(layer: keras.Layer, shape: Shape, dtype: str, what: str) -> Shape:
+    """Build a layer on features of this shape and return the shape of its output.
+
+    Raises:
+        InputError: the layer cannot take such features, or gives more than one output.
+    """
+    try:
+        output = layer(keras.Input(shape, dtype=dtype))
+    except (ValueError, TypeError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+        raise InputError(
+            f"{what} ({layer.name}) cannot take features of shape {shape}. Keras says: {reason}"
+        ) from error
+    if not isinstance(output, keras.KerasTensor):
+        raise InputError(
+            f"{what} ({layer.name}) must return one array. Received: {type(output).__name__}."
+        )
+    return tuple(output.shape[1:])
+
+
+def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = None) -> keras.Layer:
+    """A new, unbuilt layer of the same configuration, to be initialized anew.
+
+    Args:
+        layer: what to copy.
+        seed: of the copy's initializers; None draws on Python's stream as it stands.
+        name: of the copy; default: that of `layer`.
+
+    Raises:
+        InputError: the layer cannot be made again from its configuration.
+    """
+    try:
+        config = layer.get_config()
+        if name is not None:
+            config["name"] = name
+        with nullcontext() if seed is None else seeded(seed):
+            return type(layer).from_config(config)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"The layer {layer.name} ({type(layer).__name__}) cannot be copied from its "
+            "configuration. Give its class a `get_config`, and a Lambda a class of its own. "
+            f"Keras says: {reason}"
+        ) from error
+
+
+def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
+    """Give `target` the weights of `source`, statistics and random states included."""
+    pairs: Any = zip(source.variables, target.variables, strict=True)
+    for ours, theirs in pairs:
+        theirs.assign(ours)

@@ -1,0 +1,84 @@
+"""A trained stage as a value, the freeze audit, and the stitching of stages into one model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from layerwise._typing import Shape
+from layerwise.errors import FreezeError
+from layerwise.growth._build import copy_layer, copy_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One block with its heads, trained and frozen."""
+
+    depth: int
+    block: keras.Layer
+    head: keras.Layer | None
+    """What the objective trained on top; None where the objective needs nothing."""
+    predictor: keras.Layer | None
+    """What ends a model of this depth: the head itself, the classifier trained beside the stage,
+    or None without labels."""
+    digest: str
+    """SHA-256 of the block's variables when it froze."""
+
+
+def digest(layer: keras.Layer) -> str:
+    """SHA-256 over every weight and statistic of a layer: shape, type and bytes.
+
+    The states of seed generators are left out: running a model advances them, and they hold
+    nothing that was learned.
+    """
+    whole = hashlib.sha256()
+    for variable in layer.weights:
+        array = np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value))
+        whole.update(f"{array.dtype}{array.shape}".encode())
+        whole.update(array.data)
+    return whole.hexdigest()
+
+
+def audit(stages: Sequence[Stage]) -> None:
+    """Compare frozen blocks with the digests taken when they froze.
+
+    Raises:
+        FreezeError: a block has changed since; the message names it.
+    """
+    for stage in stages:
+        if digest(stage.block) != stage.digest:
+            raise FreezeError(
+                f"The frozen block of depth {stage.depth} ({stage.block.name}) has changed since "
+                "it was trained. A callback or your own code writes to its weights, or another "
+                "network shares the layer. Nothing below the newest block may move."
+            )
+
+
+def stitch(
+    stages: Sequence[Stage],
+    predictor: keras.Layer | None,
+    input_shape: Shape,
+    dtype: str,
+    *,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """One plain model of copies: the blocks of `stages` in order, and the predictor on top.
+
+    Predictions equal those on cached features exactly at equal batch size, and within float
+    rounding at others. With a `seed` the weights are not copied but drawn anew from it.
+    """
+    parts = [(f"block_{stage.depth}", stage.block) for stage in stages]
+    if predictor is not None:
+        parts.append(("head", predictor))
+    copies = [
+        copy_layer(layer, seed=(seed or 0) + i, name=name) for i, (name, layer) in enumerate(parts)
+    ]
+    model = keras.Sequential([keras.Input(input_shape, dtype=dtype), *copies], name="layerwise")
+    if seed is None:
+        for (_, layer), copy in zip(parts, copies, strict=True):
+            copy_weights(layer, copy)
+    return model

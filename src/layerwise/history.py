@@ -1,0 +1,240 @@
+"""What a run leaves behind as plain numbers: a record for each stage, and why it ended."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from layerwise.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SCHEMA = 1
+
+Metric: TypeAlias = float | Mapping[str, Any] | None
+"""A number, None where it was not finite, or with replicates `{"mean", "std", "values"}`."""
+Metrics: TypeAlias = Mapping[str, Metric]
+
+
+class StopReason(enum.StrEnum):
+    """Why a stage ended."""
+
+    COMPLETED = "completed"
+    EARLY_STOPPING = "early_stopping"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+
+
+class RunStopReason(enum.StrEnum):
+    """Why growth ended."""
+
+    MAX_DEPTH = "max_depth"
+    DEPTH_PLATEAU = "depth_plateau"
+    BLOCKS_EXHAUSTED = "blocks_exhausted"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return {
+            "max_depth": "growth reached the largest depth allowed",
+            "depth_plateau": "deeper networks no longer scored better on validation",
+            "blocks_exhausted": "every block of the list was used",
+            "diverged": "the newest stage diverged: its loss or weights were not finite",
+            "interrupted": "the run was interrupted",
+        }[self.value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """One stage in numbers; `docs/history.md` describes each field."""
+
+    depth: int
+    objective: str
+    head: str
+    epochs: int
+    stop_reason: StopReason
+    seconds: float
+    parameters: int
+    train: Metrics
+    validation: Metrics | None
+    test: Metrics | None
+    curves: Mapping[str, Sequence[float | None]]
+    diverged: int | None = None
+    """With replicates: how many of them diverged."""
+
+
+class Score(NamedTuple):
+    """The monitored metric of one stage over its finite replicates."""
+
+    mean: float
+    std: float
+    replicates: int
+
+
+_HIGHER_IS_BETTER = ("accuracy", "auc", "precision", "recall", "f1", "f_beta", "r2", "iou")
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value of this metric is the better one; losses and errors are not.
+
+    >>> higher_is_better("validation.accuracy"), higher_is_better("validation.loss")
+    (True, False)
+    """
+    name = metric.rsplit(".", 1)[-1].lower()
+    return any(word in name for word in _HIGHER_IS_BETTER)
+
+
+def score_of(metric: Metric) -> Score | None:
+    """A metric as it stands in a record, as mean, spread and count; None where not finite."""
+    if isinstance(metric, Mapping):
+        values = [v for v in metric["values"] if v is not None]
+        if metric["mean"] is None or not values:
+            return None
+        return Score(float(metric["mean"]), float(metric["std"]), len(values))
+    if metric is None or not math.isfinite(metric):
+        return None
+    return Score(float(metric), 0.0, 1)
+
+
+def finite(value: Any) -> Any:
+    """The same plain value with every infinity and NaN replaced by None, as JSON needs it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+@dataclass
+class History:
+    """The record of a whole run.
+
+    >>> history = History(monitor="validation.accuracy")
+    >>> History.from_json(history.to_json()) == history
+    True
+    """
+
+    stages: list[StageRecord] = field(default_factory=list)
+    selected_depth: int | None = None
+    depth_rule: str = ""
+    monitor: str = ""
+    """`"split.metric"`, for example `"validation.accuracy"`."""
+    stop_reason: RunStopReason | None = None
+    fine_tune: Mapping[str, Any] | None = None
+    baseline: Mapping[str, Any] | None = None
+    test: Metrics | None = None
+
+    def scores(self) -> list[Score | None]:
+        """The monitored metric of each stage in order of depth; None for a diverged stage."""
+        split, _, name = self.monitor.partition(".")
+        scores: list[Score | None] = []
+        for stage in self.stages:
+            metrics: Metrics | None = getattr(stage, split)
+            broken = stage.stop_reason == StopReason.DIVERGED or metrics is None
+            scores.append(None if broken or metrics is None else score_of(metrics[name]))
+        return scores
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole history as plain values, ready for JSON."""
+        stages = []
+        for stage in self.stages:
+            record = asdict(stage)
+            if stage.diverged is None:
+                del record["diverged"]
+            stages.append(record)
+        return finite(
+            {
+                "schema": SCHEMA,
+                "stages": stages,
+                "selected_depth": self.selected_depth,
+                "depth_rule": self.depth_rule,
+                "monitor": self.monitor,
+                "stop_reason": self.stop_reason,
+                "fine_tune": self.fine_tune,
+                "baseline": self.baseline,
+                "test": self.test,
+            }
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """`to_dict` without the curves: what `--json` prints."""
+        whole = self.to_dict()
+        for stage in whole["stages"]:
+            del stage["curves"]
+        return whole
+
+    def to_json(self) -> str:
+        """The history as one JSON document."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> History:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: the text is no history of schema 1.
+        """
+        try:
+            whole = json.loads(text)
+            schema = whole.pop("schema")
+            if schema != SCHEMA:
+                raise InputError(f"Expected a history of schema {SCHEMA}. Received: {schema!r}.")
+            stages = [
+                StageRecord(**{**stage, "stop_reason": StopReason(stage["stop_reason"])})
+                for stage in whole.pop("stages")
+            ]
+            reason = whole.pop("stop_reason")
+            return cls(stages=stages, stop_reason=reason and RunStopReason(reason), **whole)
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise InputError(f"This is not a history written by layerwise: {error}.") from error
+
+    def to_frame(self) -> Any:
+        """A data frame with one row a stage, of pandas, polars or PyArrow, the first installed.
+
+        Metrics stand in columns such as `validation.accuracy`; with replicates the column holds
+        the mean, and `validation.accuracy.std` the spread.
+        """
+        import importlib.util
+
+        import narwhals as nw
+
+        names: tuple[Literal["pandas", "polars", "pyarrow"], ...] = ("pandas", "polars", "pyarrow")
+        backend = next((name for name in names if importlib.util.find_spec(name)), None)
+        if backend is None:
+            raise MissingDependencyError(
+                "`History.to_frame` needs pandas, polars or PyArrow. Run `pip install pandas`."
+            )
+        rows = [_flat_row(stage) for stage in self.summary()["stages"]]
+        columns = dict.fromkeys(key for row in rows for key in row)
+        data = {key: [row.get(key) for row in rows] for key in columns}
+        return nw.from_dict(data, backend=backend).to_native()
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the monitored metric by depth and return the matplotlib axes."""
+        from layerwise import plots
+
+        return plots.depth_curve(self.to_dict(), ax=ax)
+
+
+def _flat_row(stage: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for key, value in stage.items():
+        if key not in ("train", "validation", "test"):
+            row[key] = value
+            continue
+        for name, metric in (value or {}).items():
+            if isinstance(metric, Mapping):
+                row[f"{key}.{name}"] = metric["mean"]
+                row[f"{key}.{name}.std"] = metric["std"]
+            else:
+                row[f"{key}.{name}"] = metric
+    return row

@@ -1,0 +1,39 @@
+"""End-to-end training of a stitched model: for fine-tuning and for baselines alike."""
+
+from __future__ import annotations
+
+import keras
+
+from layerwise.datasets import Dataset
+from layerwise.engine import Problem
+from layerwise.objectives import Supervised, Targets
+
+
+def joint_problem(
+    model: keras.Sequential,
+    data: Dataset,
+    objective: Supervised,
+    targets: Targets,
+    optimizer: keras.Optimizer,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+) -> Problem:
+    """The whole model as one stage: all layers but the last are the block, the last is the head.
+
+    The layers are the model's own, so training moves the model.
+    """
+    inputs = keras.Input(data.train.x.shape[1:], dtype=str(data.train.x.dtype))
+    return Problem(
+        block=keras.Sequential([inputs, *model.layers[:-1]]),
+        head=model.layers[-1],
+        objective=objective,
+        targets=targets,
+        train=data.train,
+        validation=data.validation,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        epochs=epochs,
+        seed=seed,
+    )

@@ -1,0 +1,101 @@
+"""The interface of an objective, with what stands in for its optional parts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import keras
+
+from layerwise._typing import Array, Shape, Tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What is predicted, as far as a head must know it. Shapes are without the batch axis."""
+
+    kind: Literal["classes", "values"] | None
+    """`"classes"`: labels 0 to n_classes - 1; `"values"`: real numbers; None: no labels."""
+    shape: Shape = ()
+    n_classes: int | None = None
+    input_shape: Shape = ()
+    """The shape of the stage's features."""
+    data_shape: Shape = ()
+    """The shape of the data that the first stage sees."""
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What a stage minimises. Any object with these two methods is one; no base class is needed.
+
+    These are used where they exist:
+
+    - `finish(block) -> keras.Layer`: turn the trained block into the plain layer that joins the
+      trunk.
+    - `target(inputs, y) -> array`: what `loss` gets as `y`; `inputs` are the data that the first
+      stage sees. Without it, `loss` gets the labels.
+    - `metrics(targets) -> {name: keras.metrics.Metric}`: fresh metrics that keep state. For each
+      name, `loss` returns the arguments of its `update_state` as a tuple.
+    - `needs_targets = True`: refuse to train without labels.
+    - `predicts_targets = True`: the head predicts the labels, so no classifier is trained beside
+      the stage.
+
+    An objective that takes sample weights has a keyword `sample_weight` in `loss`.
+    """
+
+    def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer | None:
+        """The layers trained on top of the block, unbuilt.
+
+        Args:
+            feature_shape: shape of the block's output without the batch axis.
+            targets: what is predicted.
+        """
+        ...
+
+    def loss(
+        self,
+        block: keras.Layer,
+        head: keras.Layer | None,
+        x: Tree,
+        y: Tree,
+        *,
+        seed: keras.random.SeedGenerator,
+        training: bool,
+    ) -> tuple[Array, Mapping[str, Any]]:
+        """The mean loss over a batch, a scalar, and the batch's mean of each metric."""
+        ...
+
+
+def finish(objective: Objective, block: keras.Layer) -> keras.Layer:
+    """The block as it joins the trunk."""
+    method = getattr(objective, "finish", None)
+    return block if method is None else method(block)
+
+
+def stage_target(objective: Objective, inputs: Tree, y: Tree) -> Tree:
+    """What the objective's loss gets as `y`."""
+    method = getattr(objective, "target", None)
+    return y if method is None else method(inputs, y)
+
+
+def stage_metrics(objective: Objective, targets: Targets) -> dict[str, keras.metrics.Metric]:
+    """Fresh metrics that keep state over the batches of an epoch."""
+    method = getattr(objective, "metrics", None)
+    return {} if method is None else dict(method(targets))
+
+
+def needs_targets(objective: Objective) -> bool:
+    """Whether the objective cannot work without labels."""
+    return bool(getattr(objective, "needs_targets", False))
+
+
+def predicts_targets(objective: Objective) -> bool:
+    """Whether the objective's head predicts the labels."""
+    return bool(getattr(objective, "predicts_targets", False))
+
+
+def takes_sample_weight(objective: Objective) -> bool:
+    """Whether the loss has a keyword for sample weights."""
+    return "sample_weight" in inspect.signature(objective.loss).parameters

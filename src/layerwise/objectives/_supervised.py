@@ -1,0 +1,140 @@
+"""Supervised greedy training: each stage predicts the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from layerwise._typing import Array, Shape
+from layerwise.errors import InputError, InputTypeError, complaint
+from layerwise.objectives._heads import predictor
+from layerwise.objectives._protocol import Targets
+
+
+class Supervised:
+    """Predict the labels from the newest block.
+
+    Labels are class numbers (whatever form the user's labels had) or real values. A loss or
+    metric of Keras that wants one-hot labels gets them; a callable of the user's gets class
+    numbers.
+
+    Args:
+        loss: a Keras loss or its name, or a callable `(y_true, y_pred) -> per sample`. Default:
+            cross-entropy for classes, mean squared error for values.
+        metrics: Keras metrics or their names, beside `accuracy` (classes) or
+            `mean_squared_error` (values), which are always there. Each stage gets fresh ones.
+
+    Example:
+        >>> from layerwise import Supervised
+        >>> Supervised(metrics=["sparse_top_k_categorical_accuracy"])
+        Supervised(loss=None, metrics=['sparse_top_k_categorical_accuracy'])
+
+    Reference: Bengio, Lamblin, Popovici, Larochelle, Greedy Layer-Wise Training of Deep Networks,
+    2007, section 4.2. There the earlier head is thrown away; here `head="carry"` keeps it.
+    """
+
+    needs_targets = True
+    predicts_targets = True
+
+    def __init__(
+        self,
+        loss: str | keras.losses.Loss | Callable[..., Array] | None = None,
+        metrics: list[Any] | tuple[Any, ...] = (),
+    ) -> None:
+        try:
+            self._loss = None if loss is None else keras.losses.get(loss)
+            for metric in metrics:
+                keras.metrics.get(metric)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"Unknown loss or metric: {str(error).splitlines()[0]}") from error
+        if isinstance(metrics, str):
+            raise InputTypeError(complaint("metrics", "be a list", metrics))
+        self._given_loss, self._metrics = loss, list(metrics)
+
+    def __repr__(self) -> str:
+        return f"Supervised(loss={self._given_loss!r}, metrics={self._metrics!r})"
+
+    def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
+        return predictor(feature_shape, targets)
+
+    def loss(
+        self,
+        block: keras.Layer,
+        head: keras.Layer,
+        x: Array,
+        y: Array,
+        *,
+        seed: keras.random.SeedGenerator,
+        training: bool,
+        sample_weight: Array | None = None,
+    ) -> tuple[Array, Mapping[str, Any]]:
+        prediction = head(block(x, training=training), training=training)
+        classes = not keras.backend.is_float_dtype(keras.backend.standardize_dtype(y.dtype))
+        if not classes:
+            y = ops.reshape(y, (-1, *prediction.shape[1:]))
+        loss = self._loss or keras.losses.get(
+            "sparse_categorical_crossentropy" if classes else "mean_squared_error"
+        )
+        labels = _labels_for(loss, y, prediction, classes)
+        if isinstance(loss, keras.losses.Loss):
+            value = loss(labels, prediction, sample_weight)
+        else:
+            value = _mean(loss(labels, prediction), sample_weight)
+        metrics: dict[str, Any] = {}
+        if classes:
+            metrics["accuracy"] = _accuracy(y, prediction)
+        else:
+            metrics["mean_squared_error"] = ops.mean(ops.square(prediction - y))
+        for metric in self._metrics:
+            found = keras.metrics.get(metric)
+            metrics[_name(found)] = (_labels_for(found, y, prediction, classes), prediction)
+        return value, metrics
+
+    def metrics(self, targets: Targets) -> dict[str, keras.metrics.Metric]:
+        """Fresh copies of the Keras metrics that the user asked for."""
+        fresh = {}
+        for metric in self._metrics:
+            found = keras.metrics.get(metric)
+            name = _name(found)
+            if isinstance(found, keras.metrics.Metric):
+                fresh[name] = type(found).from_config(found.get_config())
+            else:
+                fresh[name] = keras.metrics.MeanMetricWrapper(found, name=name)
+        return fresh
+
+
+def _name(thing: Any) -> str:
+    return str(getattr(thing, "name", None) or thing.__name__)
+
+
+def _labels_for(function: Any, y: Array, prediction: Array, classes: bool) -> Array:
+    """Class numbers as a loss or metric wants them: one-hot for Keras' own unless sparse."""
+    width = prediction.shape[-1]
+    if not classes:
+        return y
+    if width == 1:
+        return ops.cast(ops.reshape(y, (-1, 1)), prediction.dtype)
+    ours = type(function).__module__ if hasattr(function, "name") else function.__module__
+    if ours.startswith("keras.") and "sparse" not in _name(function):
+        return ops.one_hot(y, width, dtype=prediction.dtype)
+    return y
+
+
+def _accuracy(y: Array, prediction: Array) -> Array:
+    if prediction.shape[-1] == 1:
+        guess = ops.cast(ops.squeeze(prediction, -1) > 0.5, y.dtype)
+    else:
+        guess = ops.cast(ops.argmax(prediction, axis=-1), y.dtype)
+    return ops.mean(ops.cast(ops.equal(guess, y), keras.config.floatx()))
+
+
+def _mean(per_sample: Array, sample_weight: Array | None) -> Array:
+    """The mean over samples, weighted as Keras' losses do: divided by the count of samples."""
+    while len(per_sample.shape) > 1:
+        per_sample = ops.mean(per_sample, axis=-1)
+    if sample_weight is not None:
+        per_sample = per_sample * ops.cast(sample_weight, per_sample.dtype)
+    return ops.mean(per_sample)

@@ -1,0 +1,37 @@
+"""The default job: small real images, everything switched on, under a minute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from layerwise.datasets import Dataset, load_dataset
+from layerwise.depth import Plateau
+from layerwise.finetune import FineTune
+from layerwise.recipes import Options, Recipe
+
+
+def _plan(options: Options) -> tuple[Dataset, dict[str, Any]]:
+    split = 0.2 if options.validation_split is None else options.validation_split
+    data = load_dataset("digits", validation_split=split, seed=options.seed)
+    arguments = options.over(
+        {
+            "block": lambda depth: keras.layers.Dense(256, activation="relu"),
+            "optimizer": "adam",
+            "epochs": 30,
+            "batch_size": 32,
+            "max_depth": 6,
+            "depth_rule": Plateau(patience=2),
+            "fine_tune": FineTune(epochs=20),
+            "baseline": "quick",
+        }
+    )
+    return data, arguments
+
+
+DIGITS = Recipe(
+    name="digits",
+    summary="8 x 8 digits from scikit-learn: supervised, depth by validation, fine-tuned, compared",
+    plan=_plan,
+)

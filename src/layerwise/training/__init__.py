@@ -1,0 +1,132 @@
+"""The greedy loop as a user calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from layerwise._typing import EngineName
+from layerwise.checkpoint import RunFolder
+from layerwise.depth import DepthRule, Plateau
+from layerwise.finetune import FineTune
+from layerwise.training._arguments import read_arguments
+from layerwise.training._result import TrainResult as TrainResult
+from layerwise.training._run import run
+
+_PLATEAU = Plateau(patience=3, min_delta=0.0)
+
+
+def train(
+    x: Any,
+    y: Any = None,
+    *,
+    block: Any,
+    objective: Any = "supervised",
+    optimizer: Any = "adam",
+    epochs: int | Callable[[int], int] = 25,
+    batch_size: int | Callable[[int], int] = 32,
+    max_depth: int = 10,
+    depth_rule: DepthRule = _PLATEAU,
+    validation_split: float = 0.2,
+    validation_data: tuple[Any, Any] | None = None,
+    test_data: tuple[Any, Any] | None = None,
+    head: Any = "carry",
+    monitor: str | None = None,
+    fine_tune: FineTune | None = None,
+    replicates: int = 1,
+    seed: int = 0,
+    engine: EngineName = "auto",
+    callbacks: Sequence[Any] | Callable[[int], Sequence[Any]] = (),
+    run_dir: str | Path | RunFolder | None = None,
+    verbose: str | int = "auto",
+    sample_weight: Any = None,
+    class_weight: Mapping[Any, float] | None = None,
+    score_test_each_stage: bool = False,
+    baseline: str = "none",
+) -> TrainResult:
+    """Grow a network one block at a time, and keep the depth that validation chooses.
+
+    Each stage trains one new block and a head on the cached output of the frozen blocks below.
+
+    Args:
+        x: `(n_samples, ...)` numbers: an array, a list, a frame of pandas, polars or PyArrow; or
+            a `layerwise.Dataset` with its own splits.
+        y: `(n_samples,)` classes of any type or real values, one-hot rows, or `(n_samples,
+            n_values)`; None where the objective needs no labels.
+        block: a callable from the depth, counted from 1, to a new Keras layer or small model; a
+            list of layers; or a `keras.Sequential`, whose last layer with a kernel is the head.
+        objective: what a stage minimises: `"supervised"`, `"reconstruction"`, an `Objective`, or
+            a callable of depth.
+        optimizer: a name, a Keras optimizer, of which every stage gets a fresh copy, or a
+            callable of depth.
+        epochs: for each stage; a number or a callable of depth.
+        batch_size: a number or a callable of depth.
+        max_depth: the most stages.
+        depth_rule: when to stop growing and which depth to keep; default `Plateau(patience=3)`.
+        validation_split: the share of rows held out to choose the depth, stratified by class; 0
+            for none.
+        validation_data: `(x, y)` to use instead.
+        test_data: `(x, y)`, scored once, for the chosen model.
+        head: `"carry"` trains the head of the stage before further, `"fresh"` starts a new one,
+            `"frozen"` fixes it after stage 1; or a callable from the depth to a new layer.
+        monitor: the validation metric that chooses; default `accuracy` for classes,
+            `mean_squared_error` for values, `loss` without labels.
+        fine_tune: train all weights jointly after growth.
+        replicates: how many runs that differ only in their random streams, not in the split.
+        seed: of every random stream, 0 or more.
+        engine: `"compiled"` (JAX), `"fit"` (any backend), or `"auto"`.
+        callbacks: Keras callbacks, copied for every stage, or a callable of depth.
+        run_dir: a folder for everything that the run leaves behind; None writes nothing.
+        verbose: `"auto"` shows a live display on a terminal and lines elsewhere; 0 nothing; 1
+            lines.
+        sample_weight: `(n_samples,)` weights of the loss, 0 or more.
+        class_weight: label to weight of the loss in training.
+        score_test_each_stage: also score the test rows after every stage, for display alone:
+            nothing is ever chosen by them.
+        baseline: `"quick"` also trains the chosen network end to end and a shallow one.
+
+    Raises:
+        InputError, InputTypeError: an argument cannot be used; nothing was written.
+        DivergedError: no stage ended with finite loss and weights.
+        FreezeError: a frozen block changed.
+
+    Example:
+        >>> import keras, layerwise
+        >>> data = layerwise.load_dataset("wine")
+        >>> result = layerwise.train(
+        ...     data, block=lambda depth: keras.layers.Dense(16, activation="relu"),
+        ...     epochs=20, max_depth=3, verbose=0)
+        >>> result.model.predict(data.test.x, verbose=0).shape
+        (45, 3)
+
+    Reference: Bengio, Lamblin, Popovici, Larochelle, Greedy Layer-Wise Training of Deep Networks,
+    2007. There the depth is fixed beforehand and a fine-tuning always follows; here validation
+    chooses the depth, and fine-tuning is kept only where it helps.
+    """
+    data, settings = read_arguments(
+        x,
+        y,
+        block=block,
+        objective=objective,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        max_depth=max_depth,
+        depth_rule=depth_rule,
+        validation_split=validation_split,
+        validation_data=validation_data,
+        test_data=test_data,
+        head=head,
+        monitor=monitor,
+        fine_tune=fine_tune,
+        replicates=replicates,
+        seed=seed,
+        engine=engine,
+        callbacks=callbacks,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        score_test_each_stage=score_test_each_stage,
+        baseline=baseline,
+    )
+    return run(data, settings, run_dir=run_dir, verbose=verbose)

@@ -1,0 +1,71 @@
+"""After growth: keep the chosen depth, fine-tune, compare, score the test set once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from layerwise.datasets import Dataset
+from layerwise.errors import DivergedError
+from layerwise.history import History, Metric, higher_is_better
+from layerwise.progress import Listener, PhaseStarted
+from layerwise.training._compare import compare
+from layerwise.training._records import combine_metrics
+from layerwise.training._replica import Replica
+from layerwise.training._result import TrainResult, best_replicate, network
+from layerwise.training._settings import Settings
+from layerwise.training._tune import tune
+from layerwise.training._whole import score
+
+
+def finish(
+    replicas: Sequence[Replica],
+    data: Dataset,
+    settings: Settings,
+    history: History,
+    listen: Listener,
+) -> TrainResult:
+    """Turn a grown history and its replicates into the result.
+
+    Raises:
+        DivergedError: no stage is usable.
+    """
+    depth = settings.depth_rule.select(history)
+    if depth is None:
+        raise DivergedError(
+            "Every stage diverged: no loss and weights stayed finite. Lower the learning rate, "
+            "scale the inputs, or try another seed."
+        )
+    history.selected_depth = depth
+    split, _, metric = history.monitor.partition(".")
+    values = _values(getattr(history.stages[depth - 1], split)[metric])
+    models = [
+        network(replica, depth) if len(replica.stages) >= depth else None for replica in replicas
+    ]
+    if settings.fine_tune is not None:
+        tuning = tune(replicas, depth, settings.fine_tune, metric, listen)
+        history.fine_tune = tuning.record
+        if tuning.record["kept"]:
+            models, values = tuning.models, tuning.values
+    best = best_replicate(values, higher_is_better(metric))
+    if data.test is not None:
+        listen(PhaseStarted("scoring the test set", 0))
+        history.test = combine_metrics(
+            [
+                None if model is None else score(replica, model, data.test)
+                for replica, model in zip(replicas, models, strict=True)
+            ]
+        )
+    if settings.baseline != "none":
+        history.baseline = compare(replicas[best], history, listen)
+    return TrainResult(
+        history=history,
+        models=models,
+        classes=data.classes,
+        run_dir=None,
+        best=best,
+        _replicas=replicas,
+    )
+
+
+def _values(metric: Metric) -> Sequence[float | None]:
+    return metric["values"] if isinstance(metric, Mapping) else [metric]

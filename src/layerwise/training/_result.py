@@ -1,0 +1,123 @@
+"""What a training hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from layerwise import depth as depths
+from layerwise.datasets import Dataset
+from layerwise.errors import InputError, complaint
+from layerwise.growth import audit, stitch
+from layerwise.history import History, Metrics
+from layerwise.training._replica import Replica
+from layerwise.training._settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(repr=False)
+class TrainResult:
+    """The networks that were grown, the one that was chosen, and the record of it all.
+
+    Attributes:
+        history: the record; `history.to_frame()`, `history.plot()`, `history.to_json()`.
+        models: the network at the chosen depth of each replicate, fine-tuned if that was kept;
+            None for a replicate that diverged before that depth.
+        classes: the labels in the order of the model's outputs; None for values or without labels.
+        run_dir: the run folder, or None.
+    """
+
+    history: History
+    models: list[keras.Sequential | None]
+    classes: Any
+    run_dir: Path | None
+    best: int = 0
+    """Which of `models` is `model`: the replicate with the best monitored metric."""
+    _replicas: Sequence[Replica] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"TrainResult({depths.explain(self.history)})"
+
+    @property
+    def model(self) -> keras.Sequential:
+        """The chosen network: a plain Keras model, compiled, ready for `predict` and `save`."""
+        model = self.models[self.best]
+        assert model is not None
+        return model
+
+    @property
+    def selected_depth(self) -> int:
+        """How many blocks the chosen network has."""
+        chosen = self.history.selected_depth
+        assert chosen is not None
+        return chosen
+
+    @property
+    def test(self) -> Metrics | None:
+        """The metrics of the chosen model on the test data, or None without test data."""
+        return self.history.test
+
+    def model_at(self, depth: int) -> keras.Sequential:
+        """The network as it stood at a depth, counted from 1, before any fine-tuning.
+
+        Raises:
+            InputError: that depth was not reached.
+        """
+        replica = self._replicas[self.best]
+        if not 1 <= depth <= len(replica.stages):
+            raise InputError(complaint("depth", f"lie in 1 to {len(replica.stages)}", depth))
+        return network(replica, depth)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the monitored metric by depth and return the matplotlib axes."""
+        return self.history.plot(ax)
+
+
+def network(replica: Replica, depth: int) -> keras.Sequential:
+    """The stitched and compiled network of one replicate at a depth.
+
+    Raises:
+        FreezeError: a block changed since it froze.
+    """
+    stages = replica.stages[:depth]
+    audit(stages)
+    data = replica.data
+    model = stitch(
+        stages, stages[-1].predictor, tuple(data.train.x.shape[1:]), str(data.train.x.dtype)
+    )
+    _compile(model, data, replica.settings, depth)
+    return model
+
+
+def untrained(replica: Replica, depth: int, seed: int) -> keras.Sequential:
+    """The same architecture as `network` with freshly drawn weights."""
+    stages = replica.stages[:depth]
+    shape, dtype = tuple(replica.data.train.x.shape[1:]), str(replica.data.train.x.dtype)
+    return stitch(stages, stages[-1].predictor, shape, dtype, seed=seed)
+
+
+def _compile(model: keras.Sequential, data: Dataset, settings: Settings, depth: int) -> None:
+    """Compile for `evaluate` and further `fit`, as far as there are labels to predict."""
+    if data.labels is None:
+        return
+    optimizer = settings.optimizer(depth)
+    if data.classes is None:
+        model.compile(optimizer, loss="mean_squared_error", metrics=["mean_squared_error"])
+    elif model.output_shape[-1] == 1:
+        model.compile(optimizer, loss="binary_crossentropy", metrics=["accuracy"])
+    else:
+        model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+
+
+def best_replicate(values: Sequence[float | None], higher: bool) -> int:
+    """The index of the best finite value; 0 where there is none."""
+    finite: Mapping[int, float] = {i: v for i, v in enumerate(values) if v is not None}
+    if not finite:
+        return 0
+    return (max if higher else min)(finite, key=lambda index: finite[index])

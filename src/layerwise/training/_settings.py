@@ -1,0 +1,161 @@
+"""The arguments of `train`, checked and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from layerwise._typing import HeadPolicy
+from layerwise.datasets import Dataset
+from layerwise.depth import DepthRule
+from layerwise.engine import Engine
+from layerwise.errors import InputError, InputTypeError, complaint
+from layerwise.finetune import FineTune
+from layerwise.growth import Blocks, copy_layer
+from layerwise.objectives import BY_NAME, Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything about a run but its data. Whatever may depend on depth is a callable of depth."""
+
+    blocks: Blocks
+    objective: Callable[[int], Objective]
+    optimizer: Callable[[int], keras.Optimizer]
+    epochs: Callable[[int], int]
+    batch_size: Callable[[int], int]
+    max_depth: int
+    depth_rule: DepthRule
+    head: HeadPolicy
+    head_template: Callable[[int], keras.Layer] | None
+    monitor: str | None
+    fine_tune: FineTune | None
+    replicates: int
+    seed: int
+    engine: Engine
+    callbacks: Callable[[int], Sequence[keras.callbacks.Callback]]
+    score_test_each_stage: bool
+    baseline: str
+
+    def check(self, data: Dataset) -> None:
+        """Raise `InputError` where parts of the settings, or they and the data, do not fit."""
+        if self.max_depth < 1:
+            raise InputError(complaint("max_depth", "be at least 1", self.max_depth))
+        if self.replicates < 1:
+            raise InputError(complaint("replicates", "be at least 1", self.replicates))
+        if self.seed < 0:
+            raise InputError(complaint("seed", "be 0 or more", self.seed))
+        if self.baseline not in ("none", "quick"):
+            raise InputError(complaint("baseline", 'be "none" or "quick"', self.baseline))
+        if self.baseline != "none" and data.labels is None:
+            raise InputError("`baseline` compares predictions, so it needs labels. Pass `y`.")
+        if not isinstance(self.depth_rule, DepthRule):
+            raise InputTypeError(
+                complaint("depth_rule", "have the methods stop, select and check", self.depth_rule)
+            )
+        self.depth_rule.check(
+            has_validation=data.validation is not None, replicates=self.replicates
+        )
+        if self.fine_tune is not None:
+            if not isinstance(self.fine_tune, FineTune):
+                raise InputTypeError(complaint("fine_tune", "be a FineTune", self.fine_tune))
+            self.fine_tune.check(data)
+        if self.score_test_each_stage and data.test is None:
+            raise InputError("`score_test_each_stage` needs `test_data`.")
+
+
+def objective_by_depth(value: Any) -> Callable[[int], Objective]:
+    """Read `objective`: a name, an object, or a callable of depth that gives either."""
+
+    def one(given: Any) -> Objective:
+        if isinstance(given, str):
+            if given not in BY_NAME:
+                raise InputError(
+                    f"Unknown objective {given!r}. Choose one of: {', '.join(BY_NAME)}."
+                )
+            return BY_NAME[given]()
+        if isinstance(given, type) or not isinstance(given, Objective):
+            raise InputTypeError(
+                complaint("objective", "be a name or have the methods head and loss", given)
+            )
+        return given
+
+    if isinstance(value, str | type | Objective):
+        fixed = one(value)
+        return lambda depth: fixed
+    if callable(value):
+        return lambda depth: one(value(depth))
+    return lambda depth: one(value)
+
+
+def optimizer_by_depth(value: Any) -> Callable[[int], keras.Optimizer]:
+    """Read `optimizer`; every call gives a fresh one, without the state of the one given."""
+
+    def fresh(given: Any) -> keras.Optimizer:
+        if isinstance(given, type) and issubclass(given, keras.Optimizer):
+            return given()
+        if isinstance(given, keras.Optimizer):
+            return type(given).from_config(given.get_config())
+        try:
+            return keras.optimizers.get(given)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"`optimizer` must be the name of a Keras optimizer, an optimizer or a callable of "
+                f"depth. Received: {given!r}."
+            ) from error
+
+    if callable(value) and not isinstance(value, type):
+        return lambda depth: fresh(value(depth))
+    fresh(value)
+    return lambda depth: fresh(value)
+
+
+def count_by_depth(name: str, value: Any) -> Callable[[int], int]:
+    """Read a whole number of at least 1, or a callable of depth that gives one."""
+
+    def one(given: Any) -> int:
+        if isinstance(given, bool) or not hasattr(given, "__index__") or given.__index__() < 1:
+            raise InputError(complaint(name, "be a whole number of at least 1", given))
+        return int(given)
+
+    if callable(value):
+        return lambda depth: one(value(depth))
+    fixed = one(value)
+    return lambda depth: fixed
+
+
+def head_policy(value: Any, blocks: Blocks) -> tuple[HeadPolicy, Callable[[int], Any] | None]:
+    """Read `head`: what happens to the head between stages, and what it is made from."""
+    template = blocks.head
+    from_template = None if template is None else lambda depth: copy_layer(template)
+    if value in ("carry", "fresh", "frozen"):
+        return value, from_template
+    if callable(value) and not isinstance(value, (keras.Layer, type)):
+        return "fresh", value
+    raise InputError(
+        complaint("head", 'be "carry", "fresh", "frozen" or a callable of depth', value)
+    )
+
+
+def callbacks_by_depth(value: Any) -> Callable[[int], Sequence[keras.callbacks.Callback]]:
+    """Read `callbacks`: a sequence, copied for every stage, or a callable of depth.
+
+    A copy is shallow: a counter starts anew in each stage, while a list that the callback appends
+    to is the user's own.
+    """
+    import copy
+
+    def checked(given: Any) -> list[keras.callbacks.Callback]:
+        given = [given] if isinstance(given, keras.callbacks.Callback) else list(given)
+        for callback in given:
+            if not isinstance(callback, keras.callbacks.Callback):
+                raise InputTypeError(complaint("callbacks", "be Keras callbacks", callback))
+        return given
+
+    if callable(value) and not isinstance(value, keras.callbacks.Callback):
+        return lambda depth: checked(value(depth))
+    fixed = checked(value)
+    return lambda depth: [copy.copy(callback) for callback in fixed]

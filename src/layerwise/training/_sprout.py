@@ -1,0 +1,146 @@
+"""From a depth to a stage problem: the block, the head on it, and what they are trained with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from layerwise._random import Stream, seeded
+from layerwise._typing import Shape
+from layerwise.engine import Problem
+from layerwise.errors import InputError, InputTypeError
+from layerwise.growth import attach, copy_weights
+from layerwise.objectives import Objective, Targets, name_of, needs_targets, predicts_targets
+from layerwise.training._settings import Settings
+from layerwise.training._view import View
+
+
+@dataclass(frozen=True)
+class Sprout:
+    """A stage that is grown and not yet trained."""
+
+    problem: Problem
+    head_policy: str
+    """What was done: `carry` turns `fresh` where the features changed their shape."""
+    parameters: int
+    """How many numbers this stage trains."""
+
+
+def sprout(
+    settings: Settings,
+    view: View,
+    depth: int,
+    seed: Callable[[Stream, int], int],
+    head_below: keras.Layer | None,
+) -> Sprout:
+    """Grow the stage of this depth on the features in `view`.
+
+    Args:
+        settings: of the run.
+        view: features of the trunk.
+        depth: counted from 1.
+        seed: the seed of a stream at a depth.
+        head_below: the trained head of the stage before.
+
+    Raises:
+        InputError, InputTypeError: block, head, objective and data do not fit together.
+    """
+    block = settings.blocks(depth, seed(Stream.BLOCK, depth))
+    what = f"The block of depth {depth}"
+    features = attach(block, view.shape, view.dtype, what)
+    if not block.trainable_variables:
+        raise InputError(
+            f"{what} ({block.name}) has nothing to train. Join it with the layer that follows: "
+            "`keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(256)])` is one block."
+        )
+    objective = settings.objective(depth)
+    if needs_targets(objective) and view.data.labels is None:
+        raise InputError(
+            f'The objective "{name_of(objective)}" needs labels. Pass `y`, or another objective '
+            'such as "reconstruction".'
+        )
+    head = grow_head(settings, objective, view.targets(), depth, features, seed(Stream.HEAD, depth))
+    policy: str = settings.head
+    if head is not None:
+        attach_head(head, features, block.compute_dtype, view.targets(), objective)
+        policy = _inherit(head, head_below, settings.head, depth)
+    problem = Problem(
+        block=block,
+        head=head,
+        objective=objective,
+        targets=view.targets(),
+        train=view.rows("train", objective),
+        validation=view.rows("validation", objective) if "validation" in view.names else None,
+        optimizer=settings.optimizer(depth),
+        batch_size=settings.batch_size(depth),
+        epochs=settings.epochs(depth),
+        seed=seed(Stream.TRAINING, depth),
+        callbacks=settings.callbacks(depth),
+    )
+    parameters = sum(math.prod(v.shape) for v in problem.model.trainable_variables)
+    return Sprout(problem, policy, parameters)
+
+
+def grow_head(
+    settings: Settings,
+    objective: Objective,
+    targets: Targets,
+    depth: int,
+    features: Shape,
+    seed: int,
+) -> keras.Layer | None:
+    """A new, unbuilt head: from the user's template where it predicts labels, else the objective's.
+
+    Raises:
+        InputTypeError: what came is no layer.
+    """
+    template = settings.head_template if predicts_targets(objective) else None
+    with seeded(seed):
+        head = objective.head(features, targets) if template is None else template(depth)
+    if head is not None and not isinstance(head, keras.Layer):
+        raise InputTypeError(f"A head must be a Keras layer. Received: {head!r}.")
+    return head
+
+
+def attach_head(
+    head: keras.Layer, features: Shape, dtype: str, targets: Targets, objective: Objective
+) -> None:
+    """Build a head, and where it predicts labels make sure that it can.
+
+    Raises:
+        InputError: its output does not have the shape of the labels.
+    """
+    output = attach(head, features, dtype, "The head")
+    if not predicts_targets(objective):
+        return
+    if targets.kind == "values" and output != targets.shape:
+        raise InputError(
+            f"The head ({head.name}) must give values of shape {targets.shape}. Received {output}."
+        )
+    allowed: list[Shape] = [(targets.n_classes,)]
+    if targets.n_classes == 2:
+        allowed.append((1,))
+    if targets.kind == "classes" and output not in allowed:
+        raise InputError(
+            f"The head ({head.name}) must give {targets.n_classes} numbers a sample, one a class. "
+            f"Received shape {output}."
+        )
+
+
+def _inherit(head: keras.Layer, below: keras.Layer | None, policy: str, depth: int) -> str:
+    """Give a new head the weights of the one below, as the policy says; return what was done."""
+    if policy == "fresh" or below is None:
+        return policy
+    if [v.shape for v in below.variables] != [v.shape for v in head.variables]:
+        if policy == "frozen":
+            raise InputError(
+                f'`head="frozen"` needs features of one shape, and those of depth {depth} differ '
+                'from those below. Use `head="carry"` or `head="fresh"`.'
+            )
+        return "fresh"
+    copy_weights(below, head)
+    head.trainable = policy != "frozen"
+    return policy

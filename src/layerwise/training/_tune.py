@@ -1,0 +1,80 @@
+"""Fine-tuning every replicate, and the one decision whether that was worth it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from layerwise.finetune import FineTune, Tuned, fine_tune
+from layerwise.history import Metrics, higher_is_better, score_of
+from layerwise.progress import EpochsDone, Listener, PhaseStarted
+from layerwise.training._records import combine_metrics
+from layerwise.training._replica import Replica
+from layerwise.training._result import network
+from layerwise.training._whole import whole_problem
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What fine-tuning did to all replicates."""
+
+    models: list[keras.Sequential | None]
+    record: dict[str, Any]
+    """`fine_tune` of the history."""
+    values: list[float | None]
+    """The metric that decided, after fine-tuning, of each replicate."""
+
+
+def tune(
+    replicas: Sequence[Replica], depth: int, spec: FineTune, metric: str, listen: Listener
+) -> Tuning:
+    """Fine-tune a copy of each network; it is kept if the mean of `metric` got better."""
+    started = time.perf_counter()
+    models: list[keras.Sequential | None] = []
+    tuned: list[Tuned | None] = []
+    for replica in replicas:
+        if len(replica.stages) < depth:
+            models.append(None)
+            tuned.append(None)
+            continue
+        listen(PhaseStarted("fine-tuning", spec.epochs))
+        model = network(replica, depth)
+        optimizer = replica.settings.optimizer(depth)
+        optimizer.learning_rate = spec.learning_rate
+        problem = whole_problem(replica, model, spec.epochs, optimizer)
+        tuned.append(
+            fine_tune(
+                replica.settings.engine,
+                problem,
+                lambda epoch, logs: listen(EpochsDone(epoch, logs)),
+            )
+        )
+        models.append(model)
+    before = combine_metrics([None if t is None else t.before for t in tuned]) or {}
+    after = combine_metrics([None if t is None else t.after for t in tuned]) or {}
+    metric = metric if metric in before else _deciding(before)
+    record = {
+        "validation_before": before,
+        "validation_after": after,
+        "kept": _better(before, after, metric),
+        "seconds": time.perf_counter() - started,
+    }
+    values = [None if t is None or math.isnan(t.after[metric]) else t.after[metric] for t in tuned]
+    return Tuning(models, record, values)
+
+
+def _deciding(metrics: Metrics) -> str:
+    return "accuracy" if "accuracy" in metrics else "mean_squared_error"
+
+
+def _better(before: Metrics, after: Metrics, metric: str) -> bool:
+    """Whether the mean over the replicates improved."""
+    old, new = score_of(before[metric]), score_of(after[metric])
+    if new is None or old is None:
+        return False
+    return new.mean > old.mean if higher_is_better(metric) else new.mean < old.mean

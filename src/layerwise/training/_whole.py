@@ -1,0 +1,62 @@
+"""The chosen network of one replicate as a whole: trained jointly, scored on raw data."""
+
+from __future__ import annotations
+
+import keras
+
+from layerwise._random import Stream
+from layerwise.datasets import Split
+from layerwise.engine import Problem
+from layerwise.joint import joint_problem
+from layerwise.objectives import Supervised
+from layerwise.training._replica import Replica
+from layerwise.training._view import View, targets_of
+
+
+def whole_problem(
+    replica: Replica, model: keras.Sequential, epochs: int, optimizer: keras.Optimizer
+) -> Problem:
+    """A network that predicts the labels, all its layers to be trained together."""
+    data, settings = replica.data, replica.settings
+    depth = len(model.layers) - 1
+    staged = settings.objective(depth)
+    return joint_problem(
+        model,
+        data,
+        staged if isinstance(staged, Supervised) else Supervised(),
+        targets_of(data, tuple(data.train.x.shape[1:])),
+        optimizer,
+        epochs=epochs,
+        batch_size=settings.batch_size(depth),
+        seed=replica.seed(Stream.FINE_TUNE),
+    )
+
+
+def score(replica: Replica, model: keras.Sequential, split: Split) -> dict[str, float]:
+    """The metrics of the network on rows that it was not grown on.
+
+    Without labels these are the metrics of its last stage's objective.
+    """
+    settings = replica.settings
+    if replica.data.labels is not None:
+        depth = len(model.layers) - 1
+        problem = whole_problem(replica, model, 1, settings.optimizer(depth))
+        return settings.engine.evaluate(problem, split)
+    depth = len(model.layers)
+    view = View(replica.data, ["train", "test"])
+    for stage in replica.stages[: depth - 1]:
+        view.advance(settings.engine, stage)
+    last, objective = replica.stages[depth - 1], settings.objective(depth)
+    problem = Problem(
+        block=last.block,
+        head=last.head,
+        objective=objective,
+        targets=view.targets(),
+        train=view.rows("train", objective),
+        validation=None,
+        optimizer=settings.optimizer(depth),
+        batch_size=settings.batch_size(depth),
+        epochs=1,
+        seed=replica.seed(Stream.TRAINING, depth),
+    )
+    return settings.engine.evaluate(problem, view.rows("test", objective))
