@@ -93,7 +93,7 @@ def _cifar(folder: Path) -> tuple[Pair, Pair]:
         # The MD5 of the file matched, so this pickle is the one that everybody has.
         batch = pickle.loads((folder / file).read_bytes(), encoding="bytes")
         images = np.asarray(batch[b"data"]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        return images, np.asarray(batch[b"labels"], np.int32)
+        return np.ascontiguousarray(images), np.asarray(batch[b"labels"], np.int32)
 
     parts = [read(f"data_batch_{i}") for i in range(1, 6)]
     train = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])

@@ -72,8 +72,8 @@ def _replay(jaxpr: core.Jaxpr, constants: Sequence[Any], arguments: Sequence[Any
             parameters = equation.params
             if any(_has_convolution(inner.jaxpr) for _, _, inner in _inner(parameters)):
                 parameters = _rewritten(parameters)
-            functions, parameters = primitive.get_bind_params(parameters)
-            outputs = primitive.bind(*functions, *inputs, **parameters)
+            with equation.ctx.manager:
+                outputs = primitive.bind(*inputs, **primitive.get_bind_params(parameters))
             if not primitive.multiple_results:
                 outputs = [outputs]
         values.update(zip(equation.outvars, outputs, strict=True))
