@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._random import Stream, derive
 from layerwise.datasets import _originals

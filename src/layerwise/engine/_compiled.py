@@ -113,36 +113,38 @@ class _Run:
 
     def to_the_end(self, on_epochs: OnEpochs) -> Result:
         """Train until the epochs are done, a callback says stop, or the loss is not finite."""
-        each_epoch = bool(self.problem.callbacks)
+        watched = bool(self.problem.callbacks)
         last = self.problem.epochs * self.steps
         step, size = 0, 1
         self.problem.model.stop_training = False
         self.callbacks.on_train_begin()
-        while step < last:
+        while step < last and not self.problem.model.stop_training:
             epoch, first = divmod(step, self.steps)
-            if each_epoch and first == 0:
-                self.callbacks.on_epoch_begin(epoch)
-            span = 1 if each_epoch else self.window
+            if watched and first == 0:
+                self._let_callbacks(self.callbacks.on_epoch_begin, epoch)
+            span = 1 if watched else self.window
             stop = min(step + size, (epoch + span) * self.steps, last)
             started = time.perf_counter()
             logs = self._call(epoch, first, stop - epoch * self.steps)
-            spent = time.perf_counter() - started
-            size = _next_size(stop - step, spent)
+            size = _next_size(stop - step, time.perf_counter() - started)
             step = stop
             done = step // self.steps
             if done > epoch:
                 self._keep(logs[: done - epoch])
-                on_epochs(done, {name: curve[-1] for name, curve in self.curves.items()})
+                on_epochs(done, self._newest())
             broken = self._divergence(epoch)
             if broken:
                 return Result(self.curves, max(done, 1), StopReason.DIVERGED, broken)
-            if each_epoch and done > epoch and self._stopped_after(epoch):
-                break
+            if watched and done > epoch:
+                self._let_callbacks(self.callbacks.on_epoch_end, epoch, self._newest())
         done = len(self.curves.get("loss", ()))
         early = done < self.problem.epochs
         return Result(
             self.curves, done, StopReason.EARLY_STOPPING if early else StopReason.COMPLETED
         )
+
+    def _newest(self) -> dict[str, float]:
+        return {name: curve[-1] for name, curve in self.curves.items()}
 
     def _call(self, epoch: int, first: int, stop: int) -> Array:
         """Run the steps `first` to `stop`, counted from the start of `epoch`."""
@@ -171,13 +173,12 @@ class _Run:
         where = (epoch if bad is None else bad) + 1
         return f"the loss was not finite in epoch {where} at a learning rate of {rate:.3g}"
 
-    def _stopped_after(self, epoch: int) -> bool:
-        """Let the callbacks see the end of an epoch, with the layers as they stand now."""
+    def _let_callbacks(self, hook: Callable[..., None], *arguments: Any) -> None:
+        """Let callbacks see the layers and the optimizer as they stand, and take their changes."""
         self.write_back(copy=True)
-        self.callbacks.on_epoch_end(epoch, {k: curve[-1] for k, curve in self.curves.items()})
+        hook(*arguments)
         metrics = self.state["metrics"]
         self.state = jax.tree.map(jnp.copy, {**_read_state(self.problem), "metrics": metrics})
-        return bool(self.problem.model.stop_training)
 
     def write_back(self, copy: bool = False) -> None:
         """Give the layers and the optimizer the values that the program reached.

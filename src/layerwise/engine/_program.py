@@ -91,12 +91,13 @@ class Program:
             )
             state = {**state, "metrics": metrics}
             order = orders[index]
-            state = lax.fori_loop(
-                begin,
-                jnp.minimum(end, full),
-                lambda step, state: one_step(order, step, self._batch, state),
-                state,
-            )
+            if full:
+                state = lax.fori_loop(
+                    begin,
+                    jnp.minimum(end, full),
+                    lambda step, state: one_step(order, step, self._batch, state),
+                    state,
+                )
             if rest:
                 state = lax.cond(
                     end == steps,
@@ -145,12 +146,15 @@ class Program:
         full, rest = divmod(_rows_of(data), self._batch)
         metrics = [jnp.zeros_like(value) for value in state["metrics"]]
         carry = {**state, "metrics": metrics}
-        carry = lax.fori_loop(
-            0,
-            full,
-            lambda step, carry: self._look(carry, _slice(data, step * self._batch, self._batch)),
-            carry,
-        )
+        if full:
+            carry = lax.fori_loop(
+                0,
+                full,
+                lambda step, carry: self._look(
+                    carry, _slice(data, step * self._batch, self._batch)
+                ),
+                carry,
+            )
         if rest:
             carry = self._look(carry, _slice(data, full * self._batch, rest))
         return self._results(carry["metrics"])

@@ -59,7 +59,11 @@ def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = N
 
 
 def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
-    """Give `target` the weights of `source`, statistics and random states included."""
+    """Give `target` the weights of `source`, statistics and random states included.
+
+    By way of NumPy, so that the two share no memory: on JAX, training takes the memory of what it
+    trains, and would take that of the source along.
+    """
     pairs: Any = zip(source.variables, target.variables, strict=True)
     for ours, theirs in pairs:
-        theirs.assign(ours)
+        theirs.assign(keras.ops.convert_to_numpy(ours.value))

@@ -1,5 +1,6 @@
 """Objectives: what a stage minimises. One file each, written with `keras.ops`."""
 
+from layerwise.objectives._heads import on_vectors as on_vectors
 from layerwise.objectives._protocol import Objective as Objective
 from layerwise.objectives._protocol import Targets as Targets
 from layerwise.objectives._protocol import finish as finish

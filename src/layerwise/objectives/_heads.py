@@ -40,6 +40,11 @@ def summarise(feature_shape: Shape) -> list[keras.Layer]:
     return [keras.layers.Flatten()]
 
 
+def on_vectors(head: keras.Layer, feature_shape: Shape) -> keras.Layer:
+    """A head made for vectors, on features of any rank."""
+    return keras.Sequential([*summarise(feature_shape), head])
+
+
 def predictor(feature_shape: Shape, targets: Targets) -> keras.Layer:
     """A softmax layer over the classes, or a linear layer with the shape of the values."""
     layers = summarise(feature_shape)

@@ -10,11 +10,12 @@ from keras import ops
 
 from layerwise._typing import Array, Shape
 from layerwise.errors import InputError, complaint
+from layerwise.objectives._described import Described
 from layerwise.objectives._heads import decoder
 from layerwise.objectives._protocol import Targets
 
 
-class Reconstruction:
+class Reconstruction(Described):
     """Reconstruct from the newest block's output, through a linear decoder.
 
     Args:
@@ -37,24 +38,22 @@ class Reconstruction:
         of: Literal["features", "inputs"] = "features",
         loss: str | Callable[..., Array] = "mean_squared_error",
     ) -> None:
+        super().__init__(of=of, loss=loss)
         if of not in ("features", "inputs"):
             raise InputError(complaint("of", 'be "features" or "inputs"', of))
         try:
             self._loss = keras.losses.get(loss)
         except ValueError as error:
             raise InputError(f"Unknown loss: {str(error).splitlines()[0]}") from error
-        self._given = {"of": of, "loss": loss}
-
-    def __repr__(self) -> str:
-        return f"Reconstruction(of={self._given['of']!r}, loss={self._given['loss']!r})"
+        self._of_inputs = of == "inputs"
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
-        inputs = self._given["of"] == "inputs"
-        return decoder(feature_shape, targets.data_shape if inputs else targets.input_shape)
+        wanted = targets.data_shape if self._of_inputs else targets.input_shape
+        return decoder(feature_shape, wanted)
 
     def target(self, inputs: Array, y: Array | None) -> Array | None:
         """The inputs themselves, or nothing where the stage's own features are the target."""
-        return inputs if self._given["of"] == "inputs" else None
+        return inputs if self._of_inputs else None
 
     def loss(
         self,

@@ -10,11 +10,12 @@ from keras import ops
 
 from layerwise._typing import Array, Shape
 from layerwise.errors import InputError, InputTypeError, complaint
+from layerwise.objectives._described import Described
 from layerwise.objectives._heads import predictor
 from layerwise.objectives._protocol import Targets
 
 
-class Supervised:
+class Supervised(Described):
     """Predict the labels from the newest block.
 
     Labels are class numbers (whatever form the user's labels had) or real values. A loss or
@@ -30,7 +31,7 @@ class Supervised:
     Example:
         >>> from layerwise import Supervised
         >>> Supervised(metrics=["sparse_top_k_categorical_accuracy"])
-        Supervised(loss=None, metrics=['sparse_top_k_categorical_accuracy'])
+        Supervised(loss=None, metrics=('sparse_top_k_categorical_accuracy',))
 
     Reference: Bengio, Lamblin, Popovici, Larochelle, Greedy Layer-Wise Training of Deep Networks,
     2007, section 4.2. There the earlier head is thrown away; here `head="carry"` keeps it.
@@ -44,18 +45,18 @@ class Supervised:
         loss: str | keras.losses.Loss | Callable[..., Array] | None = None,
         metrics: list[Any] | tuple[Any, ...] = (),
     ) -> None:
-        try:
-            self._loss = None if loss is None else keras.losses.get(loss)
-            for metric in metrics:
-                keras.metrics.get(metric)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"Unknown loss or metric: {str(error).splitlines()[0]}") from error
+        super().__init__(loss=loss, metrics=metrics)
         if isinstance(metrics, str):
             raise InputTypeError(complaint("metrics", "be a list", metrics))
-        self._given_loss, self._metrics = loss, list(metrics)
-
-    def __repr__(self) -> str:
-        return f"Supervised(loss={self._given_loss!r}, metrics={self._metrics!r})"
+        try:
+            self._loss = None if loss is None else keras.losses.get(loss)
+            # Keras numbers the metrics that it makes from a string, so the string is the name.
+            self._metrics = {
+                given if isinstance(given, str) else _name(given): keras.metrics.get(given)
+                for given in metrics
+            }
+        except (ValueError, TypeError) as error:
+            raise InputError(f"Unknown loss or metric: {str(error).splitlines()[0]}") from error
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
         return predictor(feature_shape, targets)
@@ -75,9 +76,7 @@ class Supervised:
         classes = not keras.backend.is_float_dtype(keras.backend.standardize_dtype(y.dtype))
         if not classes:
             y = ops.reshape(y, (-1, *prediction.shape[1:]))
-        loss = self._loss or keras.losses.get(
-            "sparse_categorical_crossentropy" if classes else "mean_squared_error"
-        )
+        loss = self._loss or keras.losses.get(_default_loss(classes, prediction.shape[-1]))
         labels = _labels_for(loss, y, prediction, classes)
         if isinstance(loss, keras.losses.Loss):
             value = loss(labels, prediction, sample_weight)
@@ -88,22 +87,25 @@ class Supervised:
             metrics["accuracy"] = _accuracy(y, prediction)
         else:
             metrics["mean_squared_error"] = ops.mean(ops.square(prediction - y))
-        for metric in self._metrics:
-            found = keras.metrics.get(metric)
-            metrics[_name(found)] = (_labels_for(found, y, prediction, classes), prediction)
+        for name, metric in self._metrics.items():
+            metrics[name] = (_labels_for(metric, y, prediction, classes), prediction)
         return value, metrics
 
     def metrics(self, targets: Targets) -> dict[str, keras.metrics.Metric]:
         """Fresh copies of the Keras metrics that the user asked for."""
-        fresh = {}
-        for metric in self._metrics:
-            found = keras.metrics.get(metric)
-            name = _name(found)
-            if isinstance(found, keras.metrics.Metric):
-                fresh[name] = type(found).from_config(found.get_config())
+        fresh: dict[str, keras.metrics.Metric] = {}
+        for name, metric in self._metrics.items():
+            if isinstance(metric, keras.metrics.Metric):
+                fresh[name] = type(metric).from_config({**metric.get_config(), "name": name})
             else:
-                fresh[name] = keras.metrics.MeanMetricWrapper(found, name=name)
+                fresh[name] = keras.metrics.MeanMetricWrapper(metric, name=name)
         return fresh
+
+
+def _default_loss(classes: bool, width: int) -> str:
+    if not classes:
+        return "mean_squared_error"
+    return "binary_crossentropy" if width == 1 else "sparse_categorical_crossentropy"
 
 
 def _name(thing: Any) -> str:
@@ -117,8 +119,8 @@ def _labels_for(function: Any, y: Array, prediction: Array, classes: bool) -> Ar
         return y
     if width == 1:
         return ops.cast(ops.reshape(y, (-1, 1)), prediction.dtype)
-    ours = type(function).__module__ if hasattr(function, "name") else function.__module__
-    if ours.startswith("keras.") and "sparse" not in _name(function):
+    kind = function if hasattr(function, "__name__") else type(function)
+    if kind.__module__.startswith("keras.") and "sparse" not in kind.__name__.lower():
         return ops.one_hot(y, width, dtype=prediction.dtype)
     return y
 

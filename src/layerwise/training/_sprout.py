@@ -12,8 +12,15 @@ from layerwise._random import Stream, seeded
 from layerwise._typing import Shape
 from layerwise.engine import Problem
 from layerwise.errors import InputError, InputTypeError
-from layerwise.growth import attach, copy_weights
-from layerwise.objectives import Objective, Targets, name_of, needs_targets, predicts_targets
+from layerwise.growth import attach, copy_layer, copy_weights
+from layerwise.objectives import (
+    Objective,
+    Targets,
+    name_of,
+    needs_targets,
+    on_vectors,
+    predicts_targets,
+)
 from layerwise.training._settings import Settings
 from layerwise.training._view import View
 
@@ -102,7 +109,19 @@ def grow_head(
         head = objective.head(features, targets) if template is None else template(depth)
     if head is not None and not isinstance(head, keras.Layer):
         raise InputTypeError(f"A head must be a Keras layer. Received: {head!r}.")
+    if head is not None and template is not None and settings.blocks.head is not None:
+        return _for_features(head, features)
     return head
+
+
+def _for_features(head: keras.Layer, features: Shape) -> keras.Layer:
+    """The head of the user's network, which stood on its last block, on the features of another.
+
+    The network may have flattened its images only above this block.
+    """
+    probe = copy_layer(head, seed=0)
+    on_these = attach(probe, features, probe.compute_dtype, "The head")
+    return on_vectors(head, features) if len(on_these) > 1 else head
 
 
 def attach_head(
