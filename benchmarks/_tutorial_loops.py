@@ -62,6 +62,7 @@ def blobs(stages=11, epochs=100):
 def cifar10(stages=10, epochs=25):
     """First tutorial: CIFAR-10 pixels, 256 units a layer, Adam, 20% validation."""
     import keras
+
     import layerwise
 
     data = layerwise.load_dataset("cifar10", validation_split=0)

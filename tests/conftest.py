@@ -52,4 +52,4 @@ def moons() -> Dataset:
 @pytest.fixture(autouse=True)
 def _forget_keras_names() -> None:
     """Keras counts the names of layers over the whole process."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)

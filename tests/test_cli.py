@@ -103,10 +103,6 @@ def test_a_run_leaves_its_files(digits: Job) -> None:
     assert model.predict(np.zeros((3, 64), "float32"), verbose=0).shape == (3, 10)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="training/_result.py _compile: the optimizer is saved unbuilt, so that loading warns",
-)
 def test_the_model_loads_compiled_without_a_warning(digits: Job) -> None:
     keras.models.load_model(digits.folder / "model.keras")
 
@@ -498,19 +494,12 @@ def test_a_stopped_run_shows_no_traceback(stopped: Stop) -> None:
 
 
 @pytest.mark.slow
-def test_a_stopped_run_has_the_signals_exit_code(
-    stopped: Stop, request: pytest.FixtureRequest
-) -> None:
-    if stopped.number == signal.SIGTERM:
-        # Typer 0.29 turns every KeyboardInterrupt, `Stopped` included, into Exit(130).
-        reason = "cli/__init__.py: Typer swallows `Stopped`, so SIGTERM ends with 130"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_a_stopped_run_has_the_signals_exit_code(stopped: Stop) -> None:
     expected = {signal.SIGINT: 130, signal.SIGTERM: 143}[stopped.number]
     assert stopped.ended.code == expected
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="cli/__init__.py: Typer swallows the KeyboardInterrupt")
 def test_a_stopped_run_says_where_its_stages_are(stopped: Stop) -> None:
     last = stopped.ended.err.splitlines()[-1]
     assert last.endswith("The stages that were finished are in the run folder.")

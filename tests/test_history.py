@@ -217,11 +217,6 @@ def test_the_summary_is_the_document_without_curves():
         *(
             pytest.param(
                 DOCUMENT.replace(f'"{reason}"', '"bored"'),
-                marks=pytest.mark.xfail(
-                    strict=True,
-                    raises=ValueError,
-                    reason="history.py: from_json lets Enum's ValueError out",
-                ),
             )
             for reason in ("completed", "depth_plateau")
         ),

@@ -95,7 +95,7 @@ class _Live:
         self._task = bar.add_task("starting", total=None, state="")
         self._run: RunStarted | None = None
         self._started = time.monotonic()
-        self._monitor = "loss"
+        self._total = 0
 
     def listen(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -103,13 +103,13 @@ class _Live:
         elif isinstance(event, StageStarted):
             self._start(self._title(event), event.epochs)
         elif isinstance(event, PhaseStarted):
-            self._start(event.name, event.epochs or None)
+            self._start(event.name, event.epochs)
         elif isinstance(event, EpochsDone):
             self._bar.update(self._task, completed=event.epoch, state=self._state(event))
         elif isinstance(event, StageFinished):
-            self._monitor = event.history["monitor"].partition(".")[2]
             line = stage_line(event.history["stages"][-1], event.history["monitor"])
-            self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console = self._bar.console
+            console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ellipsis")
         elif isinstance(event, RunFinished):
             self._bar.update(self._task, visible=False)
 
@@ -118,19 +118,19 @@ class _Live:
             return f"stage {event.depth}"
         return f"stage {event.depth}, replicate {event.replicate + 1}/{self._run.replicates}"
 
-    def _start(self, title: str, epochs: int | None) -> None:
-        self._started = time.monotonic()
-        self._bar.reset(self._task, description=title, total=epochs, state="")
+    def _start(self, title: str, epochs: int) -> None:
+        self._started, self._total = time.monotonic(), epochs
+        # A task cannot forget its total, so every stage gets one of its own.
+        self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(title, total=epochs or None, state="")
 
     def _state(self, event: EpochsDone) -> str:
         """Epoch, loss, validation metric and the time that this stage still needs."""
-        task = self._bar.tasks[0]
-        total = int(task.total or event.epoch)
+        total = max(self._total, event.epoch)
         left = (time.monotonic() - self._started) / max(event.epoch, 1) * (total - event.epoch)
         parts = [f"epoch {event.epoch}/{total}", f"loss {event.logs.get('loss', 0):.4f}"]
-        value = event.logs.get(f"val_{self._monitor}")
-        if value is None:
-            value = event.logs.get("val_accuracy", event.logs.get("val_loss"))
+        metric = self._run.monitor.partition(".")[2] if self._run else "loss"
+        value = event.logs.get(f"val_{metric}")
         if value is not None:
             parts.append(f"val {value:.4f}")
         parts.append(f"{left:.0f} s left")

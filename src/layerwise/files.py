@@ -71,11 +71,11 @@ def claim_folder(folder: Path) -> Path:
 
     Raises `InputError` where the folder holds a run, holds anything else, or cannot be written.
     """
-    if (folder / "run.json").exists():
-        raise InputError(
-            f"{folder} already holds a run. Choose another folder, or remove that one first."
-        )
     try:
+        if (folder / "run.json").exists():
+            raise InputError(
+                f"{folder} already holds a run. Choose another folder, or remove that one first."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         leftovers = [p for p in folder.iterdir() if p.name.startswith(TEMPORARY_PREFIX)]
         if len(leftovers) != sum(1 for _ in folder.iterdir()):

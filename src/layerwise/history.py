@@ -78,7 +78,18 @@ class Score(NamedTuple):
     replicates: int
 
 
-_HIGHER_IS_BETTER = ("accuracy", "auc", "precision", "recall", "f1", "f_beta", "r2", "iou")
+_HIGHER_IS_BETTER = (
+    "accuracy",
+    "auc",
+    "precision",
+    "recall",
+    "f1",
+    "f_beta",
+    "r2",
+    "iou",
+    "similarity",
+    "specificity",
+)
 
 
 def higher_is_better(metric: str) -> bool:
@@ -194,7 +205,9 @@ class History:
             ]
             reason = whole.pop("stop_reason")
             return cls(stages=stages, stop_reason=reason and RunStopReason(reason), **whole)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise InputError(f"This is not a history written by layerwise: {error}.") from error
 
     def to_frame(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +26,22 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
 
 
 def to_svg(draw: Callable[[Axes], Any], size: tuple[float, float] = (7.0, 3.8)) -> str:
-    """Draw on new axes and return the SVG, without a date so that equal data give equal text."""
+    """Draw on new axes and return the SVG."""
+    ax = _axes(None, size)
+    draw(ax)
+    return _svg_of(ax.figure)
+
+
+def _svg_of(figure: Any) -> str:
+    """The SVG of a figure: text stays text, and equal figures give equal files."""
     import matplotlib
 
-    ax = _axes(None, size)
-    with matplotlib.rc_context({"svg.hashsalt": "layerwise", "font.size": 10}):
-        draw(ax)
-        text = io.StringIO()
-        figure = ax.figure
-        figure.savefig(text, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
-    whole = text.getvalue()
+    settings: Any = {"svg.hashsalt": "layerwise", "svg.fonttype": "none"}
+    with warnings.catch_warnings(), matplotlib.rc_context(settings), io.StringIO() as file:
+        # Text stays text in the file, so whoever shows it brings the letters.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        whole = file.getvalue()
     return whole[whole.index("<svg") :]
 
 
@@ -78,18 +85,22 @@ def depth_curve(history: Mapping[str, Any], ax: Axes | None = None) -> Axes:
 def learning_curves(history: Mapping[str, Any], name: str, ax: Axes | None = None) -> Axes:
     """One metric over all epochs, stage after stage; a thin line parts the stages."""
     ax = _axes(ax, (7.0, 3.4))
-    start = 0
-    for i, stage in enumerate(history["stages"]):
-        length = 0
-        for key, split in ((name, "train"), (f"val_{name}", "validation")):
-            values = [np.nan if v is None else v for v in stage["curves"].get(key, [])]
-            length = max(length, len(values))
-            label = split if i == 0 else None
-            epochs = np.arange(start + 1, start + len(values) + 1)
-            ax.plot(epochs, values, color=_COLOURS[split], lw=1.2, label=label)
-        start += length
-        if i + 1 < len(history["stages"]):
-            ax.axvline(start + 0.5, color="#b9c1cc", lw=0.6)
+    stages = history["stages"]
+    lengths = [max(map(len, stage["curves"].values()), default=0) for stage in stages]
+    starts = np.cumsum([0, *lengths])
+    for key, split in ((name, "train"), (f"val_{name}", "validation")):
+        # One line a split, with a gap between stages: a hundred stages stay a small file.
+        x: list[float] = []
+        y: list[float] = []
+        for start, stage in zip(starts, stages, strict=False):
+            values = stage["curves"].get(key, [])
+            x += [*range(start + 1, start + len(values) + 1), np.nan]
+            y += [*(np.nan if v is None else v for v in values), np.nan]
+        if np.isfinite(y).any():
+            ax.plot(x, y, color=_COLOURS[split], lw=1.2, label=split)
+    bounds = ax.get_ylim()
+    ax.vlines(starts[1:-1] + 0.5, *bounds, color="#b9c1cc", lw=0.5)
+    ax.set_ylim(bounds)
     ax.set_xlabel("epoch, over all stages")
     ax.set_ylabel(name.replace("_", " "))
     _clean(ax)
@@ -104,23 +115,25 @@ def scatter(
 
     figure = Figure(figsize=(size * len(splits), size), layout="constrained")
     panels = figure.subplots(1, len(splits), sharex=True, sharey=True, squeeze=False)[0]
+    handles = []
     for panel, (name, (x, y)) in zip(panels, splits.items(), strict=True):
-        for label, text in enumerate(classes):
-            rows = y == label
-            marker = _MARKERS[label % len(_MARKERS)]
-            panel.scatter(x[rows, 0], x[rows, 1], s=9, marker=marker, alpha=0.7, label=text)
+        handles = [
+            panel.scatter(*x[y == i].T, s=9, marker=_MARKERS[i % len(_MARKERS)], alpha=0.7)
+            for i in range(len(classes))
+        ]
         panel.set_title(f"{name} ({len(y)} rows)", fontsize=9)
         _clean(panel, legend=False)
-    panels[-1].legend(frameon=False, fontsize=8, title="class")
-    text_file = io.StringIO()
-    figure.savefig(text_file, format="svg", metadata={"Date": None})
-    whole = text_file.getvalue()
-    return whole[whole.index("<svg") :]
+    # A legend takes a label with a leading underscore for none, and a dollar for mathematics.
+    legend = panels[-1].legend(handles, [f" {label}" for label in classes], title="class")
+    legend.set_frame_on(False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return _svg_of(figure)
 
 
 def _clean(ax: Axes, legend: bool = True) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="#e3e7ec", lw=0.6)
     ax.set_axisbelow(True)
-    if legend:
+    if legend and ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=9)

@@ -13,6 +13,8 @@ class RunStarted:
 
     facts: Mapping[str, Any]
     """What was asked and on which data, ready for JSON."""
+    monitor: str
+    """The metric that chooses the depth, as `split.metric`."""
     max_depth: int
     replicates: int
     pictures: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from layerwise.errors import InputError, InputTypeError, LayerwiseError, MissingDependencyError
-from layerwise.signals import Stopped, stop_on_sigterm
+from layerwise.signals import Stopped, stop_on_signals
 
 app = typer.Typer(
     help="Grow a deep network one layer at a time; let validation choose the depth.",
@@ -107,14 +107,13 @@ def run(
 def main() -> None:
     """Run the command line and turn what went wrong into a sentence and an exit code."""
     try:
-        with stop_on_sigterm():
+        with stop_on_signals():
             code = app(standalone_mode=False)
     except typer.Exit as stop:
         code = stop.exit_code
-    except Stopped:
-        code = _say("Stopped by SIGTERM. The stages that were finished are in the run folder.", 143)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _say("Interrupted. The stages that were finished are in the run folder.", 130)
+    except Stopped as stop:
+        message = f"Stopped by {stop}. The stages that were finished are in the run folder."
+        code = _say(message, stop.exit_code)
     except (InputError, InputTypeError, MissingDependencyError) as error:
         code = _say(f"Error: {error}", 2)
     except LayerwiseError as error:

@@ -18,7 +18,7 @@ from layerwise.report import format_metric, verdict
 def _console() -> Console:
     """As wide as the terminal; wide enough for any table where there is none."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
+    return console if console.is_terminal else Console(highlight=False, width=220)
 
 
 def print_recipes(recipes: Sequence[Recipe]) -> None:

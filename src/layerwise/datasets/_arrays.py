@@ -10,7 +10,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.errors import InputError, InputTypeError
+from layerwise.errors import InputError, InputTypeError, complaint
 
 Kind = Literal["classes", "values"]
 
@@ -25,7 +25,9 @@ def to_numpy(value: Any, name: str) -> NDArray[Any]:
     if keras.ops.is_tensor(value):
         return np.asarray(keras.ops.convert_to_numpy(value))
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
+        # NumPy turns a list of texts and missing values into texts; as objects they stay apart.
+        return np.asarray(value, dtype=object) if array.dtype.kind in "US" else array
     except ValueError as error:
         raise InputTypeError(f"`{name}` is not an array: its rows differ in shape.") from error
 
@@ -35,7 +37,7 @@ def read_x(value: Any, name: str = "x") -> NDArray[Any]:
 
     Raises:
         InputTypeError: the values are no numbers.
-        InputError: there are none, or some are not finite.
+        InputError: there are none, or some are not finite or too large.
     """
     array = to_numpy(value, name)
     if array.ndim < 2:
@@ -45,25 +47,62 @@ def read_x(value: Any, name: str = "x") -> NDArray[Any]:
         )
     if 0 in array.shape:
         raise InputError(f"`{name}` is empty: its shape is {array.shape}.")
-    if array.dtype == object or array.dtype.kind in "USMmcV":
-        try:
-            array = array.astype(keras.config.floatx())
-        except (ValueError, TypeError) as error:
-            raise InputTypeError(
-                f"`{name}` must hold numbers. Received values of type {array.dtype}, such as "
-                f"{array.flat[0]!r}. Encode categories as numbers first."
-            ) from error
+    if array.dtype.kind not in "biuf":
+        array = _as_floats(array, name)
     if array.dtype.kind in "fb":
-        array = array.astype(keras.config.floatx(), copy=False)
-    elif array.dtype.itemsize > 4:
-        array = array.astype(np.int32)
+        with np.errstate(over="ignore"):
+            array = array.astype(keras.config.floatx(), copy=False)
+    else:
+        array = _as_small_integers(array, name)
     _check_finite(array, name)
     return np.ascontiguousarray(array)
 
 
+def _as_floats(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Objects that are all numbers, as floats."""
+    bad = array.flat[0]
+    if array.dtype == object:
+        bad = next((item for item in array.flat if not _is_number(item)), None)
+        if bad is None:
+            missing_as_nan = np.array([np.nan if _is_missing(v) else float(v) for v in array.flat])
+            return missing_as_nan.reshape(array.shape)
+    raise InputTypeError(
+        f"`{name}` must hold numbers. Received values of type {array.dtype}, such as {bad!r}. "
+        "Encode categories and dates as numbers first."
+    )
+
+
+def _is_missing(value: Any) -> bool:
+    """None, NaN of any library, or pandas' NA, whose comparisons are neither true nor false."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
+
+
+def _is_number(value: Any) -> bool:
+    return _is_missing(value) or (
+        isinstance(value, (int, float, np.number)) and not isinstance(value, np.complexfloating)
+    )
+
+
+def _as_small_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Integers of at most 32 bits in this machine's byte order, which is what backends take."""
+    if array.dtype.itemsize > 4:
+        limits = np.iinfo(np.int32)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise InputError(
+                f"`{name}` holds integers beyond 32 bits, such as {int(array.max())}. "
+                f"Pass `{name}.astype(float)`, or leave out columns that only name a row."
+            )
+        return array.astype(np.int32)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def _check_finite(array: NDArray[Any], name: str) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
-        return
+    with np.errstate(invalid="ignore"):
+        if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
+            return
     bad = ~np.isfinite(array.reshape(array.shape[0], -1)).all(axis=1)
     if bad.any():
         raise InputError(
@@ -90,6 +129,8 @@ class Labels:
         Raises:
             InputError: there is only one class, or the labels have too many axes.
         """
+        if kind not in (None, "classes", "values"):
+            raise InputError(complaint("kind", 'be "classes", "values" or None', kind))
         array = to_numpy(value, "y")
         if array.ndim == 2 and array.shape[1] > 1 and kind != "values" and _is_one_hot(array):
             return cls("classes", (), np.arange(array.shape[1]), one_hot=True)
@@ -102,14 +143,14 @@ class Labels:
             raise InputError(
                 f"`y` must be one label a row, or one-hot rows. Received shape {array.shape}."
             )
-        _check_missing(flat)
+        _check_missing(flat, "y")
         try:
             classes = np.unique(flat)
         except TypeError as error:
             raise InputTypeError("`y` mixes labels of different types.") from error
         if len(classes) < 2:
             raise InputError(
-                f"`y` must have at least two classes. Received only {classes[0]!r} in "
+                f"`y` must have at least two classes. Received only {classes.tolist()[0]!r} in "
                 f"{len(flat)} rows."
                 if len(classes)
                 else "`y` is empty."
@@ -124,7 +165,10 @@ class Labels:
         """
         array = to_numpy(value, name)
         if self.classes is None:
-            array = array.astype(keras.config.floatx())
+            try:
+                array = array.astype(keras.config.floatx())
+            except (ValueError, TypeError) as error:
+                raise InputTypeError(f"`{name}` must hold numbers: {error}.") from error
             array = array.reshape(-1, 1) if array.ndim == 1 else array
             if array.shape[1:] != self.shape:
                 raise InputError(
@@ -137,11 +181,11 @@ class Labels:
                 raise InputError(f"`{name}` must be one-hot rows of {len(self.classes)} classes.")
             return array.argmax(axis=1).astype(np.int32)
         flat = array.reshape(-1)
-        _check_missing(flat)
+        _check_missing(flat, name)
         known = np.isin(flat, self.classes)
         if not known.all():
             raise InputError(
-                f"`{name}` has the label {flat[~known][0]!r}, which is not among the "
+                f"`{name}` has the label {flat[~known].tolist()[0]!r}, which is not among the "
                 f"{len(self.classes)} classes of the training data."
             )
         return np.searchsorted(self.classes, flat).astype(np.int32)
@@ -153,11 +197,12 @@ def _is_one_hot(array: NDArray[Any]) -> bool:
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())
 
 
-def _check_missing(labels: NDArray[Any]) -> None:
-    missing = labels != labels if labels.dtype.kind in "fO" else np.zeros(len(labels), bool)
-    missing = missing | np.array([v is None for v in labels]) if labels.dtype == object else missing
+def _check_missing(labels: NDArray[Any], name: str) -> None:
+    if labels.dtype.kind not in "fO":
+        return
+    missing = np.array([_is_missing(label) for label in labels], dtype=bool)
     if missing.any():
         raise InputError(
-            f"`y` has missing labels in {int(missing.sum())} rows, first in row "
+            f"`{name}` has missing labels in {int(missing.sum())} rows, first in row "
             f"{int(missing.argmax())}. Remove those rows."
         )

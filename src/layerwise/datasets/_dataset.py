@@ -76,7 +76,7 @@ class Dataset:
             >>> data.train.rows, data.validation.rows
             (8, 2)
         """
-        if not 0 <= validation_split < 1:
+        if not isinstance(validation_split, (int, float)) or not 0 <= validation_split < 1:
             raise InputError(
                 complaint(
                     "validation_split",
@@ -110,6 +110,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over every split: names, shapes, types and bytes."""
         whole = hashlib.sha256()
+        if self.classes is not None:
+            whole.update(repr(self.classes.tolist()).encode())
         for name, split in self.splits.items():
             for part, array in split.tree().items():
                 whole.update(f"{name}.{part}{array.dtype}{array.shape}".encode())
@@ -176,10 +178,14 @@ def _read(x: Any, y: Any, labels: Labels | None, prefix: str, sample_weight: Any
         )
     if sample_weight is None:
         return Split(features, encoded)
-    weight = to_numpy(sample_weight, "sample_weight").astype(np.float32)
-    if weight.shape != (len(features),) or not (weight >= 0).all() or not weight.any():
+    try:
+        weight = to_numpy(sample_weight, "sample_weight").astype(np.float32)
+    except (ValueError, TypeError) as error:
+        raise InputTypeError(f"`sample_weight` must hold numbers: {error}.") from error
+    usable = weight.shape == (len(features),) and np.isfinite(weight).all()
+    if not usable or (weight < 0).any() or not weight.any():
         raise InputError(
-            "`sample_weight` must be one number of 0 or more for each row, not all 0. "
+            "`sample_weight` must be one finite number of 0 or more for each row, not all 0. "
             f"Received shape {weight.shape} for {len(features)} rows."
         )
     return Split(features, encoded, weight)

@@ -57,7 +57,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Pair, Pair
         InputError: a file is missing or is not the original, or nothing can be reached.
     """
     root = data_dir or os.environ.get("LAYERWISE_DATA")
-    if root is None:
+    if not root:
         return _from_keras(name)
     folder_name, sums = _FOLDERS[name]
     folder = Path(root) / folder_name

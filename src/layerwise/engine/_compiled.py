@@ -39,9 +39,12 @@ class CompiledEngine:
         _use_persistent_cache()
         self._programs: OrderedDict[Hashable, Any] = OrderedDict()
 
-    def train(self, problem: Problem, on_epochs: OnEpochs) -> Result:
+    def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
         refuse_batch_hooks(problem.callbacks)
+
+    def train(self, problem: Problem, on_epochs: OnEpochs) -> Result:
+        self.check(problem)
         run = _Run(problem, self._program(problem))
         result = run.to_the_end(on_epochs)
         run.write_back()

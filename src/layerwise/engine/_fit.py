@@ -69,8 +69,11 @@ class FitEngine:
 
     name = "fit"
 
-    def train(self, problem: Problem, on_epochs: OnEpochs) -> Result:
+    def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
+
+    def train(self, problem: Problem, on_epochs: OnEpochs) -> Result:
+        self.check(problem)
         batches = Batches(problem.train, problem.batch_size)
         watch = _Watch(batches, problem.seed, on_epochs)
         validation = problem.validation

@@ -65,6 +65,10 @@ class Engine(Protocol):
 
     name: str
 
+    def check(self, problem: Problem) -> None:
+        """Raise `InputError` where the problem asks for what this engine cannot give."""
+        ...
+
     def train(self, problem: Problem, on_epochs: OnEpochs) -> Result:
         """Minimise the problem's loss in place."""
         ...

@@ -66,6 +66,11 @@ def blocks_from(block: Any, shape: Shape, dtype: str) -> Blocks:
     """
     if isinstance(block, keras.Sequential):
         return _from_sequential(block, shape, dtype)
+    if isinstance(block, type):
+        raise InputTypeError(
+            f"`block` is the class {block.__name__}. Pass a callable of depth, such as "
+            "`lambda depth: keras.layers.Dense(256)`, or a list of layers."
+        )
     if isinstance(block, keras.Layer):
         raise InputTypeError(
             f"`block` is the single layer {block.name}. Pass a callable of depth, such as "
@@ -101,7 +106,7 @@ def _kernels(layers: list[keras.Layer], shape: Shape, dtype: str) -> list[bool]:
     """Which layers mix features: those that, once built, can train a matrix or a larger array."""
     found = []
     for layer in layers:
-        probe = copy_layer(layer)
+        probe = copy_layer(layer, seed=0)
         shape = attach(probe, shape, dtype, "A layer of `block`")
         dtype = probe.compute_dtype
         found.append(any(len(variable.shape) > 1 for variable in probe.trainable_variables))

@@ -12,14 +12,22 @@ from layerwise._typing import Shape
 from layerwise.errors import InputError
 
 
-def attach(layer: keras.Layer, shape: Shape, dtype: str, what: str) -> Shape:
+def attach(layer: keras.Layer, shape: Shape, dtype: str, what: str, seed: int = 0) -> Shape:
     """Build a layer on features of this shape and return the shape of its output.
+
+    Args:
+        layer: not yet built, or built for this shape.
+        shape: of one sample.
+        dtype: of the features.
+        what: how an error calls the layer.
+        seed: of initializers that the layer makes only now.
 
     Raises:
         InputError: the layer cannot take such features, or gives more than one output.
     """
     try:
-        output = layer(keras.Input(shape, dtype=dtype))
+        with seeded(seed):
+            output = layer(keras.Input(shape, dtype=dtype))
     except (ValueError, TypeError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
         raise InputError(
@@ -50,7 +58,7 @@ def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = N
         with nullcontext() if seed is None else seeded(seed):
             return type(layer).from_config(config)
     except (ValueError, TypeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
         raise InputError(
             f"The layer {layer.name} ({type(layer).__name__}) cannot be copied from its "
             "configuration. Give its class a `get_config`, and a Lambda a class of its own. "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from layerwise._random import seeded
 from layerwise._typing import Shape
 from layerwise.errors import FreezeError
 from layerwise.growth._build import copy_layer, copy_weights
@@ -77,7 +78,8 @@ def stitch(
     copies = [
         copy_layer(layer, seed=(seed or 0) + i, name=name) for i, (name, layer) in enumerate(parts)
     ]
-    model = keras.Sequential([keras.Input(input_shape, dtype=dtype), *copies], name="layerwise")
+    with seeded(seed or 0):
+        model = keras.Sequential([keras.Input(input_shape, dtype=dtype), *copies], name="layerwise")
     if seed is None:
         for (_, layer), copy in zip(parts, copies, strict=True):
             copy_weights(layer, copy)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jinja2
 
 from layerwise import plots
+from layerwise.report._verdict import compared_metric as compared_metric
 from layerwise.report._verdict import verdict as verdict
 
 
@@ -44,10 +46,17 @@ def render(
         verdict=verdict(history),
         monitored=monitored,
         shown=shown,
-        depth_svg=depth_svg,
-        curves={name: _curves(history, name) for name in shown},
-        pictures=pictures,
+        compared=compared_metric(history),
+        depth_svg=_own_ids(depth_svg, "depth"),
+        curves={name: _own_ids(_curves(history, name), f"c{i}") for i, name in enumerate(shown)},
+        pictures={title: _own_ids(svg, f"p{i}") for i, (title, svg) in enumerate(pictures.items())},
     )
+
+
+def _own_ids(svg: str, prefix: str) -> str:
+    """The same picture with ids that no other picture of the page has."""
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
 
 
 def format_metric(metric: Any) -> str:

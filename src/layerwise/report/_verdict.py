@@ -6,26 +6,33 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from layerwise.history import higher_is_better, score_of
+from layerwise.history import Score, higher_is_better, score_of
 
 
 def verdict(history: Mapping[str, Any]) -> str:
-    """Compare the chosen network's test score with the baselines', in plain words.
+    """Compare the chosen network with the baselines, in plain words.
 
-    Differences below the standard error of a share counted on the test rows cannot be told here,
-    so without the number of rows the sentence gives the figures and says which is ahead.
+    On test where the run has test data, else on what the depth was chosen by. How large a
+    difference could be chance is not judged: a baseline is one run.
     """
-    chosen, metric = history["selected_depth"], history["monitor"].partition(".")[2]
+    chosen = history["selected_depth"]
     if chosen is None:
         return "No network was chosen."
-    split, ours = _score(history, metric)
-    if ours is None:
+    metric = compared_metric(history)
+    split, score = _score(history, metric)
+    if score is None:
         return f"The network of depth {chosen} was chosen."
-    said = f"The chosen network of depth {chosen} reaches a {split} {_words(metric)} of {ours:.4f}"
+    ours, replicates = score.mean, score.replicates
+    said = (
+        f"The chosen network of depth {chosen} reaches a {split} {metric.replace('_', ' ')} "
+        f"of {ours:.4f}"
+    )
     baseline = history["baseline"]
     if not baseline:
         return f"{said}. No baseline was trained, so this does not say whether growing helped."
-    rivals = {name: _number((result[split] or {}).get(metric)) for name, result in baseline.items()}
+    rivals = {
+        name: _number((result.get(split) or {}).get(metric)) for name, result in baseline.items()
+    }
     finite = {name: value for name, value in rivals.items() if value is not None}
     if not finite:
         return f"{said}. Every baseline failed, so there is nothing to compare it with."
@@ -34,26 +41,42 @@ def verdict(history: Mapping[str, Any]) -> str:
     rival = f"{best.replace('_', ' ')} training with {finite[best]:.4f}"
     if math.isclose(gain, 0.0, abs_tol=5e-5):
         return f"{said}, level with the best baseline, {rival}."
+    runs = "on one seed" if replicates == 1 else f"as a mean of {replicates} runs against one"
     if gain > 0:
-        return f"{said}, ahead of the best baseline, {rival}, by {gain:.4f} on one seed."
+        return f"{said}, ahead of the best baseline, {rival}, by {gain:.4f} {runs}."
     return (
-        f"{said}, behind the best baseline, {rival}, by {-gain:.4f} on one seed: "
+        f"{said}, behind the best baseline, {rival}, by {-gain:.4f} {runs}: "
         "greedy training did not help here."
     )
 
 
-def _score(history: Mapping[str, Any], metric: str) -> tuple[str, float | None]:
-    """The chosen network's score: on test where there is one, else on what it was chosen by."""
+def compared_metric(history: Mapping[str, Any]) -> str:
+    """The metric to compare by: the monitored one, unless the baselines do not share it.
+
+    The loss of an autoencoder is no loss of a classifier.
+    """
+    metric = str(history["monitor"].partition(".")[2])
+    for name in ("accuracy", "mean_squared_error"):
+        if metric != name and any(
+            name in (result.get("test") or result.get("validation") or {})
+            for result in (history["baseline"] or {}).values()
+        ):
+            objective = history["stages"][0]["objective"]
+            return metric if objective == "supervised" else name
+    return metric
+
+
+def _score(history: Mapping[str, Any], metric: str) -> tuple[str, Score | None]:
+    """The chosen network's score, fine-tuning included where it was kept."""
     if history["test"] and metric in history["test"]:
-        return "test", _number(history["test"][metric])
+        return "test", score_of(history["test"][metric])
+    tuned = history["fine_tune"]
+    if tuned and tuned["kept"]:
+        return "validation", score_of(tuned["validation_after"].get(metric))
     split = history["monitor"].partition(".")[0]
-    return split, _number(history["stages"][history["selected_depth"] - 1][split][metric])
+    return split, score_of(history["stages"][history["selected_depth"] - 1][split].get(metric))
 
 
 def _number(metric: Any) -> float | None:
     score = score_of(metric)
     return None if score is None else score.mean
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ")

@@ -15,6 +15,7 @@ from layerwise.training._settings import (
     head_policy,
     objective_by_depth,
     optimizer_by_depth,
+    whole_number,
 )
 
 
@@ -36,6 +37,8 @@ def read_arguments(
     sample_weight: Any,
     class_weight: Any,
     seed: int,
+    max_depth: int,
+    replicates: int,
     **rest: Any,
 ) -> tuple[Dataset, Settings]:
     """Check everything that can be checked before a block is built.
@@ -43,6 +46,7 @@ def read_arguments(
     Raises:
         InputError, InputTypeError: an argument cannot be used.
     """
+    seed = whole_number("seed", seed, 0)
     if isinstance(x, Dataset):
         if any(given is not None for given in (y, validation_data, test_data, sample_weight)):
             raise InputError(
@@ -75,6 +79,8 @@ def read_arguments(
         engine=make_engine(engine),
         callbacks=callbacks_by_depth(callbacks),
         seed=seed,
+        max_depth=whole_number("max_depth", max_depth, 1),
+        replicates=whole_number("replicates", replicates, 1),
         **rest,
     )
     settings.check(data)

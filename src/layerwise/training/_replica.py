@@ -13,7 +13,7 @@ from layerwise.datasets import Dataset
 from layerwise.engine import OnEpochs, Problem, Result, metric_names
 from layerwise.growth import Stage, attach, audit, digest
 from layerwise.history import StopReason
-from layerwise.objectives import Supervised, finish, name_of, predicts_targets
+from layerwise.objectives import finish, name_of, predicts_targets
 from layerwise.training._settings import Settings
 from layerwise.training._sprout import Sprout, attach_head, grow_head, sprout
 from layerwise.training._view import View
@@ -58,6 +58,7 @@ class Replica:
     def prepare(self) -> list[str]:
         """Grow the first stage, which proves that the shapes fit; return what it will report."""
         self._next = self._sprout(1)
+        self.settings.engine.check(self._next.problem)
         return self._reported(self._next.problem)
 
     def train_stage(self, depth: int, on_epochs: OnEpochs) -> Outcome:
@@ -108,11 +109,12 @@ class Replica:
 
         The block is behind the features, out of reach: this cannot disturb the stage.
         """
-        settings, view, objective = self.settings, self._view, Supervised()
+        settings, view = self.settings, self._view
+        objective = settings.predictor
         targets, seed = view.targets(), self.seed(Stream.CLASSIFIER, depth)
         head = grow_head(settings, objective, targets, depth, view.shape, seed)
         assert head is not None
-        attach_head(head, view.shape, view.dtype, targets, objective)
+        attach_head(head, view.shape, view.dtype, targets, objective, seed)
         nothing = keras.layers.Identity()
         attach(nothing, view.shape, view.dtype, "The features")
         problem = Problem(

@@ -107,6 +107,7 @@ def _compile(model: keras.Sequential, data: Dataset, settings: Settings, depth: 
     if data.labels is None:
         return
     optimizer = settings.optimizer(depth)
+    optimizer.build(model.trainable_variables)
     if data.classes is None:
         model.compile(optimizer, loss="mean_squared_error", metrics=["mean_squared_error"])
     elif model.output_shape[-1] == 1:

@@ -11,13 +11,14 @@ import keras
 
 import layerwise
 from layerwise import depth as depths
-from layerwise import plots
+from layerwise import plots, signals
 from layerwise.checkpoint import RunFolder
 from layerwise.datasets import Dataset
 from layerwise.display import display
 from layerwise.errors import InputError
 from layerwise.growth import audit
 from layerwise.history import History, RunStopReason
+from layerwise.objectives import name_of
 from layerwise.progress import Event, Listener, RunFinished, RunStarted, StageFinished
 from layerwise.training._finish import finish
 from layerwise.training._loop import grow
@@ -52,21 +53,24 @@ def run(
         listeners: list[Listener] = [show] if folder is None else [folder.listen, show]
 
         def listen(event: Event) -> None:
+            signals.check()
             for listener in listeners:
                 listener(event)
 
         largest = min(settings.max_depth, settings.blocks.count or settings.max_depth)
         facts = {} if folder is None else _facts(data, settings)
-        listen(RunStarted(facts, largest, settings.replicates, _pictures(data)))
+        pictures = {} if folder is None else _pictures(data)
+        listen(RunStarted(facts, history.monitor, largest, settings.replicates, pictures))
         try:
             for _ in grow(replicas, settings, history, listen):
                 listen(StageFinished(history.to_dict()))
             for replica in replicas:
                 audit(replica.stages)
             result = finish(replicas, data, settings, history, listen)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, signals.Stopped):
             history.stop_reason = RunStopReason.INTERRUPTED
-            listen(RunFinished(history.to_dict(), "The run was interrupted."))
+            for listener in listeners:
+                listener(RunFinished(history.to_dict(), "The run was interrupted."))
             raise
         if folder is not None:
             for replica in replicas:
@@ -105,12 +109,24 @@ def _facts(data: Dataset, settings: Settings) -> dict[str, Any]:
         "depth_rule": str(settings.depth_rule),
         "head": settings.head,
         "max_depth": settings.max_depth,
+        "stages": _of_the_first_stage(settings),
         "data": data.describe(),
         "versions": {
             "layerwise": layerwise.__version__,
             "python": platform.python_version(),
             "keras": keras.version(),
         },
+    }
+
+
+def _of_the_first_stage(settings: Settings) -> dict[str, Any]:
+    """What a stage is trained with; deeper ones may differ where the user gave a callable."""
+    optimizer = settings.optimizer(1)
+    return {
+        "objective": name_of(settings.objective(1)),
+        "optimizer": type(optimizer).__name__,
+        "epochs": settings.epochs(1),
+        "batch size": settings.batch_size(1),
     }
 
 

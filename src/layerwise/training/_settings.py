@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from layerwise.engine import Engine
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
 from layerwise.growth import Blocks, copy_layer
-from layerwise.objectives import BY_NAME, Objective
+from layerwise.objectives import BY_NAME, Objective, Supervised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,11 @@ class Settings:
     callbacks: Callable[[int], Sequence[keras.callbacks.Callback]]
     score_test_each_stage: bool
     baseline: str
+    predictor: Supervised = field(default_factory=Supervised)
+    """What trains a classifier or regressor where the objective's own head is none."""
 
     def check(self, data: Dataset) -> None:
         """Raise `InputError` where parts of the settings, or they and the data, do not fit."""
-        if self.max_depth < 1:
-            raise InputError(complaint("max_depth", "be at least 1", self.max_depth))
-        if self.replicates < 1:
-            raise InputError(complaint("replicates", "be at least 1", self.replicates))
-        if self.seed < 0:
-            raise InputError(complaint("seed", "be 0 or more", self.seed))
         if self.baseline not in ("none", "quick"):
             raise InputError(complaint("baseline", 'be "none" or "quick"', self.baseline))
         if self.baseline != "none" and data.labels is None:
@@ -99,13 +95,13 @@ def optimizer_by_depth(value: Any) -> Callable[[int], keras.Optimizer]:
             return given()
         if isinstance(given, keras.Optimizer):
             return type(given).from_config(given.get_config())
+        expected = "be the name of a Keras optimizer, an optimizer or a callable of depth"
+        if not isinstance(given, str | dict):
+            raise InputTypeError(complaint("optimizer", expected, given))
         try:
             return keras.optimizers.get(given)
         except (ValueError, TypeError) as error:
-            raise InputError(
-                f"`optimizer` must be the name of a Keras optimizer, an optimizer or a callable of "
-                f"depth. Received: {given!r}."
-            ) from error
+            raise InputError(complaint("optimizer", expected, given)) from error
 
     if callable(value) and not isinstance(value, type):
         return lambda depth: fresh(value(depth))
@@ -113,17 +109,22 @@ def optimizer_by_depth(value: Any) -> Callable[[int], keras.Optimizer]:
     return lambda depth: fresh(value)
 
 
+def whole_number(name: str, value: Any, least: int) -> int:
+    """A whole number of at least `least`.
+
+    Raises:
+        InputError: it is none, or smaller.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
+        raise InputError(complaint(name, f"be a whole number of at least {least}", value))
+    return int(value)
+
+
 def count_by_depth(name: str, value: Any) -> Callable[[int], int]:
     """Read a whole number of at least 1, or a callable of depth that gives one."""
-
-    def one(given: Any) -> int:
-        if isinstance(given, bool) or not hasattr(given, "__index__") or given.__index__() < 1:
-            raise InputError(complaint(name, "be a whole number of at least 1", given))
-        return int(given)
-
     if callable(value):
-        return lambda depth: one(value(depth))
-    fixed = one(value)
+        return lambda depth: whole_number(name, value(depth), 1)
+    fixed = whole_number(name, value, 1)
     return lambda depth: fixed
 
 
@@ -149,11 +150,14 @@ def callbacks_by_depth(value: Any) -> Callable[[int], Sequence[keras.callbacks.C
     import copy
 
     def checked(given: Any) -> list[keras.callbacks.Callback]:
-        given = [given] if isinstance(given, keras.callbacks.Callback) else list(given)
+        if isinstance(given, keras.callbacks.Callback):
+            given = [given]
+        if not isinstance(given, Sequence):
+            raise InputTypeError(complaint("callbacks", "be Keras callbacks", given))
         for callback in given:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise InputTypeError(complaint("callbacks", "be Keras callbacks", callback))
-        return given
+        return list(given)
 
     if callable(value) and not isinstance(value, keras.callbacks.Callback):
         return lambda depth: checked(value(depth))

@@ -55,9 +55,10 @@ def sprout(
     Raises:
         InputError, InputTypeError: block, head, objective and data do not fit together.
     """
-    block = settings.blocks(depth, seed(Stream.BLOCK, depth))
+    block_seed, head_seed = seed(Stream.BLOCK, depth), seed(Stream.HEAD, depth)
+    block = settings.blocks(depth, block_seed)
     what = f"The block of depth {depth}"
-    features = attach(block, view.shape, view.dtype, what)
+    features = attach(block, view.shape, view.dtype, what, block_seed)
     if not block.trainable_variables:
         raise InputError(
             f"{what} ({block.name}) has nothing to train. Join it with the layer that follows: "
@@ -69,10 +70,10 @@ def sprout(
             f'The objective "{name_of(objective)}" needs labels. Pass `y`, or another objective '
             'such as "reconstruction".'
         )
-    head = grow_head(settings, objective, view.targets(), depth, features, seed(Stream.HEAD, depth))
+    head = grow_head(settings, objective, view.targets(), depth, features, head_seed)
     policy: str = settings.head
     if head is not None:
-        attach_head(head, features, block.compute_dtype, view.targets(), objective)
+        attach_head(head, features, block.compute_dtype, view.targets(), objective, head_seed)
         policy = _inherit(head, head_below, settings.head, depth)
     problem = Problem(
         block=block,
@@ -125,14 +126,19 @@ def _for_features(head: keras.Layer, features: Shape) -> keras.Layer:
 
 
 def attach_head(
-    head: keras.Layer, features: Shape, dtype: str, targets: Targets, objective: Objective
+    head: keras.Layer,
+    features: Shape,
+    dtype: str,
+    targets: Targets,
+    objective: Objective,
+    seed: int,
 ) -> None:
     """Build a head, and where it predicts labels make sure that it can.
 
     Raises:
         InputError: its output does not have the shape of the labels.
     """
-    output = attach(head, features, dtype, "The head")
+    output = attach(head, features, dtype, "The head", seed)
     if not predicts_targets(objective):
         return
     if targets.kind == "values" and output != targets.shape:

@@ -23,7 +23,7 @@ def whole_problem(
     return joint_problem(
         model,
         data,
-        staged if isinstance(staged, Supervised) else Supervised(),
+        staged if isinstance(staged, Supervised) else settings.predictor,
         targets_of(data, tuple(data.train.x.shape[1:])),
         optimizer,
         epochs=epochs,
