@@ -100,8 +100,12 @@ def _compare_engines(
 @pytest.mark.engines
 @pytest.mark.parametrize("name", ["auto", "fit"])
 def test_equals_plain_keras_in_the_same_batch_order(engines: dict[str, Engine], name: str) -> None:
-    """A stage is what a user would get from `train_on_batch` on a plain Sequential."""
-    ours, theirs = problem(BLOCKS[2]), problem(BLOCKS[2])
+    """A stage is what a user would get from `train_on_batch` on a plain Sequential.
+
+    Without Dropout elsewhere: PyTorch draws it from a global stream, TensorFlow by the graph.
+    """
+    block = BLOCKS[2] if keras.backend.backend() == "jax" else NORM
+    ours, theirs = problem(block), problem(block)
     engines[name].train(ours, ignore)
     plain = keras.Sequential([theirs.block, theirs.head])
     plain.compile(OPTIMIZERS["adam"](), loss="sparse_categorical_crossentropy")
@@ -113,6 +117,26 @@ def test_equals_plain_keras_in_the_same_batch_order(engines: dict[str, Engine], 
     for a, b in zip(weights_of(ours), weights_of(theirs), strict=True):
         # TensorFlow and PyTorch choose other kernels for another graph: a few roundings a step.
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+NORM = Block(
+    "norm",
+    lambda: keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.BatchNormalization()]),
+)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("name", ["auto", "fit"])
+def test_the_same_seed_gives_the_same_weights(engines: dict[str, Engine], name: str) -> None:
+    """Dropout included, whatever was drawn before; another seed gives others."""
+    ends = []
+    for seed in (3, 3, 4):
+        stage = problem(BLOCKS[2], seed=seed)
+        engines[name].train(stage, ignore)
+        ends.append(weights_of(stage))
+    for a, b in zip(ends[0], ends[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(ends[0][0], ends[2][0])
 
 
 @pytest.mark.engines

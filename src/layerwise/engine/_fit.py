@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -76,15 +77,16 @@ class FitEngine:
         self.check(problem)
         batches = Batches(problem.train, problem.batch_size)
         watch = _Watch(batches, problem.seed, on_epochs)
-        validation = problem.validation
-        history = problem.model.fit(
-            batches,
-            epochs=problem.epochs,
-            validation_data=None if validation is None else Batches(validation, problem.batch_size),
-            callbacks=[watch, *problem.callbacks],
-            shuffle=False,
-            verbose=0,
-        )
+        held = problem.validation
+        with _seeded_backend(problem.seed):
+            history = problem.model.fit(
+                batches,
+                epochs=problem.epochs,
+                validation_data=None if held is None else Batches(held, problem.batch_size),
+                callbacks=[watch, *problem.callbacks],
+                shuffle=False,
+                verbose=0,
+            )
         curves = {name: [float(v) for v in values] for name, values in history.history.items()}
         done = len(curves.get("loss", ()))
         if watch.message:
@@ -108,3 +110,20 @@ class FitEngine:
             return model[0].predict_on_batch(batch)
 
         return apply
+
+
+@contextmanager
+def _seeded_backend(seed: int) -> Iterator[None]:
+    """Seed PyTorch's own stream for a while, then put the user's back.
+
+    On PyTorch, Keras' Dropout draws from that stream and not from the layer's seed. The other
+    backends need nothing.
+    """
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
