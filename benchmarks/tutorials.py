@@ -3,7 +3,9 @@
     python benchmarks/tutorials.py blobs
     python benchmarks/tutorials.py cifar10 --data-dir DIR --epochs 5
 
-Needs TensorFlow beside layerwise. Each side is a process of its own, timed from outside, imports
+Needs TensorFlow beside layerwise. Where TensorFlow is installed, Keras imports it as soon as a
+layer is serialized, which costs any user of Keras on JAX seconds; `--ours-python` names the
+interpreter of an environment without it, such as `make demo` installs. Each side is a process of its own, timed from outside, imports
 and all; within a pair the order alternates. Ours runs twice a pair: `cold`, where nothing is kept
 between runs, and `warm`, with the compiled programs of the pair before, as a user has them from
 the second run on. A stage `once compiled` is the median over the stages from the third on.
@@ -26,11 +28,13 @@ HERE = Path(__file__).parent
 SIZES = {"blobs": (11, 100), "cifar10": (10, 25)}
 
 
-def timed(script: str, arguments: list[str], environment: dict[str, str]) -> tuple[float, list]:
+def timed(
+    python: str, script: str, arguments: list[str], environment: dict[str, str]
+) -> tuple[float, list[float]]:
     """Wall seconds of a whole process, and the seconds of its stages."""
     begun = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, str(HERE / script), *arguments],
+        [python, str(HERE / script), *arguments],
         env=os.environ | environment | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
@@ -100,6 +104,8 @@ def main() -> None:
     parser.add_argument("--stages", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--data-dir")
+    parser.add_argument("--ours-python", default=sys.executable)
+    parser.add_argument("--ours", nargs="+", default=["cold", "warm"], choices=["cold", "warm"])
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
     options = parser.parse_args()
     stages, epochs = (
@@ -111,15 +117,28 @@ def main() -> None:
     times: dict[str, list[float]] = {}
     stage_times: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as cache:
+        caches = {"cold": "", "warm": cache}
         sides = [
-            *((name, "_tutorial_loops.py", {"KERAS_BACKEND": name}) for name in options.backends),
-            ("cold", "_ours.py", {"KERAS_BACKEND": "jax", "LAYERWISE_CACHE": ""}),
-            ("warm", "_ours.py", {"KERAS_BACKEND": "jax", "LAYERWISE_CACHE": cache}),
+            *(
+                (name, sys.executable, "_tutorial_loops.py", {"KERAS_BACKEND": name})
+                for name in options.backends
+            ),
+            *(
+                (
+                    name,
+                    options.ours_python,
+                    "_ours.py",
+                    {"KERAS_BACKEND": "jax", "LAYERWISE_CACHE": caches[name]},
+                )
+                for name in options.ours
+            ),
         ]
-        timed("_ours.py", arguments, shared | sides[-1][2])
+        if "warm" in options.ours:
+            _, python, script, environment = sides[-1]
+            timed(python, script, arguments, shared | environment)
         for pair in range(options.pairs):
-            for name, script, environment in sides if pair % 2 == 0 else reversed(sides):
-                seconds, by_stage = timed(script, arguments, shared | environment)
+            for name, python, script, environment in sides if pair % 2 == 0 else reversed(sides):
+                seconds, by_stage = timed(python, script, arguments, shared | environment)
                 times.setdefault(name, []).append(seconds)
                 later = by_stage[2:] or by_stage
                 stage_times.setdefault(name, []).append(statistics.median(later))
@@ -128,15 +147,13 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{'':48} {'tutorial':>11} {'ours':>11}")
     for backend in options.backends:
-        for mine in ("cold", "warm"):
+        for mine in options.ours:
             print(row(f"whole process, {backend}, ours {mine}", times[mine], times[backend]))
         name = f"a stage once compiled, {backend}"
-        print(row(name, stage_times["warm"], stage_times[backend]))
+        print(row(name, stage_times[options.ours[-1]], stage_times[backend]))
     bottom = floor(options.job, stages, epochs)
-    in_stages = statistics.median(times["warm"])
-    print(
-        f"floor: {bottom:.3f} s of matrix products; ours warm takes {in_stages / bottom:.1f} times"
-    )
+    whole = statistics.median(times[options.ours[-1]])
+    print(f"floor: {bottom:.3f} s of matrix products; ours takes {whole / bottom:.1f} times that")
     print(json.dumps({"whole": times, "stage": stage_times, "floor": bottom}))
 
 
