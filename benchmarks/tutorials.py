@@ -5,10 +5,12 @@
 
 Needs TensorFlow beside layerwise. Where TensorFlow is installed, Keras imports it as soon as a
 layer is serialized, which costs any user of Keras on JAX seconds; `--ours-python` names the
-interpreter of an environment without it, such as `make demo` installs. Each side is a process of its own, timed from outside, imports
-and all; within a pair the order alternates. Ours runs twice a pair: `cold`, where nothing is kept
-between runs, and `warm`, with the compiled programs of the pair before, as a user has them from
-the second run on. A stage `once compiled` is the median over the stages from the third on.
+interpreter of an environment without it, such as `make demo` installs.
+
+Each side is a process of its own, timed from outside, imports and all; within a pair the order
+alternates. Ours runs twice a pair: `cold`, where nothing is kept between runs, and `warm`, with
+the compiled programs of a run before, as a user has them from the second run on. A stage `once
+compiled` is the median over the stages from the third on.
 """
 
 from __future__ import annotations
