@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from layerwise.datasets import Dataset
 from layerwise.errors import DivergedError
-from layerwise.history import History, Metric, higher_is_better
+from layerwise.history import History, Metric, Metrics, higher_is_better
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._compare import compare
 from layerwise.training._records import combine_metrics
@@ -48,6 +48,8 @@ def finish(
             models, values = tuning.models, tuning.values
     best = best_replicate(values, higher_is_better(metric))
     if data.test is not None:
+        history.test = _known_test(history, depth)
+    if data.test is not None and history.test is None:
         listen(PhaseStarted("scoring the test set", 0))
         history.test = combine_metrics(
             [
@@ -65,6 +67,13 @@ def finish(
         best=best,
         _replicas=replicas,
     )
+
+
+def _known_test(history: History, depth: int) -> Metrics | None:
+    """The chosen network's test metrics, where its stage was scored as the whole network is."""
+    stage = history.stages[depth - 1]
+    tuned = history.fine_tune is not None and history.fine_tune["kept"]
+    return stage.test if stage.objective == "supervised" and not tuned else None
 
 
 def _values(metric: Metric) -> Sequence[float | None]:
