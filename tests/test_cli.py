@@ -503,5 +503,5 @@ def test_a_stopped_run_has_the_signals_exit_code(stopped: Stop) -> None:
 def test_a_stopped_run_says_where_its_stages_are(stopped: Stop) -> None:
     last = stopped.ended.err.splitlines()[-1]
     assert last.endswith("The stages that were finished are in the run folder.")
-    said = {signal.SIGINT: "Interrupted.", signal.SIGTERM: "Stopped by SIGTERM."}
+    said = {signal.SIGINT: "Stopped by SIGINT.", signal.SIGTERM: "Stopped by SIGTERM."}
     assert last.startswith(said[stopped.number])
