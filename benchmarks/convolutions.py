@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 
+import layerwise  # isort: skip - it chooses the backend, so it goes before keras
 import keras
 import numpy as np
 from keras import layers
@@ -59,6 +60,7 @@ def second_epoch(engine: Engine, stage: Problem) -> float:
 
 
 def main() -> None:
+    print(f"layerwise {layerwise.__version__} on {keras.backend.backend()}")
     objective = Supervised()
     engines = {name: make_engine(name) for name in ("compiled", "fit")}
     rng = np.random.default_rng(0)
