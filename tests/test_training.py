@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -495,6 +496,23 @@ def test_an_objective_of_the_users_own(moons: Dataset) -> None:
     stage = result.history.stages[1]
     assert stage.objective == "Centre"
     assert {"loss", "size", "accuracy", "predictor_loss"} == set(stage.train)
+
+
+def test_an_objective_without_a_hash(moons: Dataset) -> None:
+    """A plain dataclass compares by value and so has no hash."""
+
+    @dataclasses.dataclass
+    class Small:
+        weight: float = 0.1
+
+        def head(self, feature_shape: Any, targets: Any) -> None:
+            return None
+
+        def loss(self, block: Any, head: Any, x: Any, y: Any, *, seed: Any, training: bool) -> Any:
+            return self.weight * keras.ops.mean(block(x, training=training) ** 2), {}
+
+    result = grow(moons, objective=Small(), max_depth=2)
+    assert [stage.objective for stage in result.history.stages] == ["Small", "Small"]
 
 
 def test_without_validation_the_last_depth_is_kept() -> None:

@@ -76,9 +76,12 @@ class CompiledEngine:
             layer_key(problem.head),
             optimizer_key(problem.optimizer),
         )
+        # A user's objective need not have a hash; then nothing tells it from another.
+        told = None not in parts and isinstance(problem.objective, Hashable)
         alike = (parts, problem.objective, problem.targets, problem.batch_size)
-        key = None if None in parts else alike
-        return self._remembered(key, lambda: Program(problem.model, problem.batch_size))
+        return self._remembered(
+            alike if told else None, lambda: Program(problem.model, problem.batch_size)
+        )
 
     def _remembered(self, key: Hashable | None, make: Callable[[], Any]) -> Any:
         """What was made for this key before, or a new one; the oldest are forgotten."""
