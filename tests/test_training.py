@@ -498,6 +498,19 @@ def test_an_objective_of_the_users_own(moons: Dataset) -> None:
     assert {"loss", "size", "accuracy", "predictor_loss"} == set(stage.train)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [None, keras.losses.SparseCategoricalCrossentropy(reduction="sum")],
+    ids=["default", "sum"],
+)
+def test_the_model_is_compiled_with_the_loss_of_the_stages(moons: Dataset, loss: Any) -> None:
+    result = grow(moons, objective=layerwise.Supervised(loss=loss), max_depth=1, batch_size=100)
+    assert moons.test is not None
+    theirs = result.model.evaluate(moons.test.x, moons.test.y, verbose=0, batch_size=100)
+    # One batch of all 100 test rows, so that a sum over the batch is the same sum.
+    assert result.test["loss"] == pytest.approx(theirs[0], rel=1e-5)  # type: ignore[index]
+
+
 def test_an_objective_without_a_hash(moons: Dataset) -> None:
     """A plain dataclass compares by value and so has no hash."""
 

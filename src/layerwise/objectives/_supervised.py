@@ -91,6 +91,15 @@ class Supervised(Described):
             metrics[name] = (_labels_for(metric, y, prediction, classes), prediction)
         return value, metrics
 
+    def loss_on_numbers(self, classes: bool, width: int) -> Any:
+        """The loss for a plain model that is given class numbers or values as they are.
+
+        A Keras loss that wants one-hot labels cannot be used so; cross-entropy takes its place.
+        """
+        if self._loss is None or (classes and width > 1 and _wants_one_hot(self._loss)):
+            return _default_loss(classes, width)
+        return self._loss
+
     def metrics(self, targets: Targets) -> dict[str, keras.metrics.Metric]:
         """Fresh copies of the Keras metrics that the user asked for."""
         fresh: dict[str, keras.metrics.Metric] = {}
@@ -119,10 +128,15 @@ def _labels_for(function: Any, y: Array, prediction: Array, classes: bool) -> Ar
         return y
     if width == 1:
         return ops.cast(ops.reshape(y, (-1, 1)), prediction.dtype)
-    kind = function if hasattr(function, "__name__") else type(function)
-    if kind.__module__.startswith("keras.") and "sparse" not in kind.__name__.lower():
+    if _wants_one_hot(function):
         return ops.one_hot(y, width, dtype=prediction.dtype)
     return y
+
+
+def _wants_one_hot(function: Any) -> bool:
+    """Whether this is a loss or metric of Keras' own that does not take class numbers."""
+    kind = function if hasattr(function, "__name__") else type(function)
+    return kind.__module__.startswith("keras.") and "sparse" not in kind.__name__.lower()
 
 
 def _accuracy(y: Array, prediction: Array) -> Array:

@@ -14,6 +14,7 @@ from layerwise.datasets import Dataset
 from layerwise.errors import InputError, complaint
 from layerwise.growth import audit, stitch
 from layerwise.history import History, Metrics
+from layerwise.objectives import Supervised
 from layerwise.training._replica import Replica
 from layerwise.training._settings import Settings
 
@@ -108,12 +109,11 @@ def _compile(model: keras.Sequential, data: Dataset, settings: Settings, depth: 
         return
     optimizer = settings.optimizer(depth)
     optimizer.build(model.trainable_variables)
-    if data.classes is None:
-        model.compile(optimizer, loss="mean_squared_error", metrics=["mean_squared_error"])
-    elif model.output_shape[-1] == 1:
-        model.compile(optimizer, loss="binary_crossentropy", metrics=["accuracy"])
-    else:
-        model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    staged = settings.objective(depth)
+    objective = staged if isinstance(staged, Supervised) else settings.predictor
+    classes = data.classes is not None
+    loss = objective.loss_on_numbers(classes, model.output_shape[-1])
+    model.compile(optimizer, loss=loss, metrics=["accuracy" if classes else "mean_squared_error"])
 
 
 def best_replicate(values: Sequence[float | None], higher: bool) -> int:
