@@ -202,13 +202,13 @@ def test_a_file_is_no_folder(tmp_path, below, reason):
     assert path.read_text() == "mine"
 
 
-@pytest.mark.parametrize("where", ["mkdir", "touch"])
+@pytest.mark.parametrize("where", ["make_folders", "write_new"])
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, where):
     # The tests may run as root, whom no permission stops: the system's answer is played.
-    def denied(self, *args, **kwargs):
+    def denied(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, where, denied)
+    monkeypatch.setattr(files._system, where, denied)
     with pytest.raises(InputError, match=r"cannot be written \(Permission denied\)"):
         files.claim_folder(tmp_path)
 

@@ -23,6 +23,18 @@ class FreezeError(LayerwiseError, RuntimeError):
     """The audit found that a frozen block has changed."""
 
 
+class DamagedError(LayerwiseError, ValueError):
+    """A file is not what was written: its hash differs, or it breaks the format."""
+
+
+class DiskFullError(LayerwiseError, RuntimeError):
+    """There is no room on the disk; nothing that was there is lost."""
+
+
+class RunLockedError(LayerwiseError, RuntimeError):
+    """Another process works on the run folder; the message says which."""
+
+
 class MissingDependencyError(LayerwiseError, ImportError):
     """An optional package is needed; the message says how to install it."""
 
