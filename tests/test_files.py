@@ -19,7 +19,7 @@ import pytest
 
 from layerwise import files
 from layerwise._random import Stream, derive, seeded
-from layerwise.errors import InputError
+from layerwise.errors import DiskFullError, InputError
 from layerwise.signals import Stopped, check, stop_on_signals
 
 
@@ -134,7 +134,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFullError, match="3 bytes are needed"):
         files.write_text(path, "new")
     assert path.read_text() == "old"
     assert names_in(tmp_path) == ["a.txt"]
