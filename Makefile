@@ -4,16 +4,19 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= auto
 
-.PHONY: demo test test-slow test-backends lint format clean
+.PHONY: demo test test-slow test-faults test-backends lint format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/layerwise run digits
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not faults" --cov --cov-report=term
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+test-faults: $(VENV)/.test
+	$(BIN)/python -m pytest -s -m faults tests/faults tests/test_features.py
 
 test-backends: .venv-backends/.ready
 	KERAS_BACKEND=tensorflow .venv-backends/bin/python -m pytest -m engines

@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers
 
 from layerwise.datasets import Split
-from layerwise.engine import Engine, Problem, make_engine
+from layerwise.engine import Engine, Problem, Watch, make_engine
 from layerwise.growth import attach
 from layerwise.objectives import Supervised, Targets
 
@@ -52,11 +52,21 @@ def problem(split: Split, objective: Supervised) -> Problem:
     )
 
 
+class Marks(Watch):
+    """Notes when each epoch ends."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def epochs(self, done: int, logs: object) -> None:
+        self.seconds.append(time.perf_counter())
+
+
 def second_epoch(engine: Engine, stage: Problem) -> float:
     """Seconds between the ends of the first epoch and the second: there is no compiling."""
-    marks: list[float] = []
-    engine.train(stage, lambda *_: marks.append(time.perf_counter()))
-    return marks[-1] - marks[0]
+    watch = Marks()
+    engine.train(stage, watch)
+    return watch.seconds[-1] - watch.seconds[0]
 
 
 def main() -> None:

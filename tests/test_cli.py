@@ -97,7 +97,8 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Job:
 def test_a_run_leaves_its_files(digits: Job) -> None:
     assert digits.ended.code == 0
     names = {"run.json", "history.json", "model.keras", "depth.svg", "report.html"}
-    assert {path.name for path in digits.folder.iterdir()} == names
+    found = {path.name for path in digits.folder.iterdir()}
+    assert found == names | {"SHA256SUMS", "checkpoints"}
     model = keras.models.load_model(digits.folder / "model.keras", compile=False)
     assert len(model.layers) == read(digits.folder)["selected_depth"] + 1
     assert model.predict(np.zeros((3, 64), "float32"), verbose=0).shape == (3, 10)
@@ -312,10 +313,15 @@ def test_wrong_usage_is_explained(
     assert list(tmp_path.iterdir()) == []
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_out_on_a_run_is_refused(blobs: Job) -> None:
-    before = {path: path.read_bytes() for path in blobs.folder.iterdir()}
-    assert_refused(call("run", *SMALL, "--out", blobs.folder), str(blobs.folder), "holds a run")
-    assert {path: path.read_bytes() for path in blobs.folder.iterdir()} == before
+    before = contents(blobs.folder)
+    refused = call("run", *SMALL, "--out", blobs.folder)
+    assert_refused(refused, str(blobs.folder), "holds a run", "layerwise resume")
+    assert contents(blobs.folder) == before
 
 
 def test_out_on_other_files_is_refused(tmp_path: Path) -> None:
@@ -502,6 +508,6 @@ def test_a_stopped_run_has_the_signals_exit_code(stopped: Stop) -> None:
 @pytest.mark.slow
 def test_a_stopped_run_says_where_its_stages_are(stopped: Stop) -> None:
     last = stopped.ended.err.splitlines()[-1]
-    assert last.endswith("The stages that were finished are in the run folder.")
+    assert last.endswith(f"`layerwise resume {stopped.folder}` goes on from here.")
     said = {signal.SIGINT: "Stopped by SIGINT.", signal.SIGTERM: "Stopped by SIGTERM."}
     assert last.startswith(said[stopped.number])

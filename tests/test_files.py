@@ -20,7 +20,7 @@ import pytest
 from layerwise import files
 from layerwise._random import Stream, derive, seeded
 from layerwise.errors import DiskFullError, InputError
-from layerwise.signals import Stopped, check, stop_on_signals
+from layerwise.signals import Stopped, as_python_does, asked, check, deferred, stop_on_signals
 
 
 def names_in(folder: Path) -> list[str]:
@@ -164,11 +164,19 @@ def test_an_empty_folder_is_used(tmp_path):
     assert names_in(tmp_path) == []
 
 
-def test_a_folder_with_only_our_leftovers_is_used_and_cleaned(tmp_path):
-    (tmp_path / f"{files.TEMPORARY_PREFIX}0a1b.json").write_text("{")
-    (tmp_path / f"{files.TEMPORARY_PREFIX}probe").touch()
+def test_a_folder_with_only_our_leftovers_is_used(tmp_path):
+    ours = [f"{files.TEMPORARY_PREFIX}0a1b.json", "SHA256SUMS", "lock-000003"]
+    for name in ours:
+        (tmp_path / name).write_text("0" * 64 + "  run.json\n")
     assert files.claim_folder(tmp_path) == tmp_path
-    assert names_in(tmp_path) == []
+    files.remove_leftovers(tmp_path)
+    assert names_in(tmp_path) == sorted(ours[1:])
+
+
+def test_somebody_elses_sums_are_no_leftover(tmp_path):
+    (tmp_path / "SHA256SUMS").write_text("0" * 64 + "  thesis.txt\n")
+    with pytest.raises(InputError, match="not empty"):
+        files.claim_folder(tmp_path)
 
 
 def test_a_folder_that_holds_a_run_is_refused(tmp_path):
@@ -295,24 +303,19 @@ def test_derive_touches_no_global_stream():
 
 
 @pytest.fixture
-def handler():
-    """A handler of the user's, which also keeps a failing test from ending the test run."""
-    received = []
-
-    def note(number, frame):
-        received.append(number)
-
-    note.received = received
-    before = signal.signal(signal.SIGTERM, note)
-    yield note
+def untouched():
+    """Nobody has taken SIGTERM."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield signal.SIG_DFL
     signal.signal(signal.SIGTERM, before)
 
 
-def test_sigterm_stops_the_run_and_the_handler_comes_back(handler):
+def test_sigterm_stops_the_run_and_the_handler_comes_back(untouched):
     after = []
 
     def work():
-        with stop_on_signals():
+        with stop_on_signals() as ours:
+            assert ours
             os.kill(os.getpid(), signal.SIGTERM)
             for _ in range(1000):
                 pass
@@ -321,23 +324,68 @@ def test_sigterm_stops_the_run_and_the_handler_comes_back(handler):
     with pytest.raises(Stopped):
         work()
     assert after == []
-    assert handler.received == []
-    assert signal.getsignal(signal.SIGTERM) is handler
+    assert signal.getsignal(signal.SIGTERM) is untouched
 
 
 @pytest.mark.parametrize("error", [None, ValueError])
-def test_the_handler_comes_back_without_a_signal(handler, error):
+def test_the_handler_comes_back_without_a_signal(untouched, error):
     def work():
         with stop_on_signals():
-            assert signal.getsignal(signal.SIGTERM) is not handler
+            assert signal.getsignal(signal.SIGTERM) is not untouched
             if error:
                 raise error
 
     with pytest.raises(error) if error else nullcontext():
         work()
-    assert signal.getsignal(signal.SIGTERM) is handler
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert handler.received == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is untouched
+
+
+def test_a_handler_of_the_users_is_left_alone(untouched):
+    received = []
+    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    with stop_on_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        check()
+    assert received == [signal.SIGTERM]
+
+
+def test_a_signal_waits_for_the_end_of_a_step(untouched):
+    steps = []
+
+    def work():
+        with stop_on_signals(), deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append("finished")
+            assert asked()
+            check()
+            steps.append("never")
+
+    with pytest.raises(Stopped):
+        work()
+    assert steps == ["finished"]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+)
+def test_a_call_of_the_library_ends_as_python_would(untouched, number, expected):
+    def work():
+        with as_python_does():
+            try:
+                os.kill(os.getpid(), number)
+                for _ in range(1000):
+                    pass
+            except Stopped as stop:
+                stop.add_note("go on so")
+                raise
+
+    with pytest.raises(expected) as caught:
+        work()
+    assert caught.value.__notes__ == ["go on so"]
+    if expected is SystemExit:
+        assert caught.value.code == 143
+    check()
 
 
 def test_stopped_passes_whatever_catches_errors():
@@ -346,7 +394,7 @@ def test_stopped_passes_whatever_catches_errors():
     assert Stopped(signal.SIGTERM).exit_code == 143
 
 
-def test_a_stop_that_python_swallowed_is_raised_at_the_next_check(handler):
+def test_a_stop_that_python_swallowed_is_raised_at_the_next_check(untouched):
     """An exception raised inside a finalizer is printed and dropped."""
     with stop_on_signals():
         with contextlib.suppress(Stopped):
@@ -356,7 +404,7 @@ def test_a_stop_that_python_swallowed_is_raised_at_the_next_check(handler):
     check()
 
 
-def test_another_thread_changes_nothing(handler):
+def test_another_thread_changes_nothing(untouched):
     """Python lets only the main thread set handlers; a run in a thread must still work."""
     seen = []
 
@@ -367,4 +415,4 @@ def test_another_thread_changes_nothing(handler):
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [handler]
+    assert seen == [untouched]

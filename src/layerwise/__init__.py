@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from layerwise.objectives import Supervised as Supervised
     from layerwise.objectives import Targets as Targets
     from layerwise.training import TrainResult as TrainResult
+    from layerwise.training import resume as resume
     from layerwise.training import train as train
 
 # `import keras` alone takes more than a second, so each public name loads its room on first use.
@@ -50,6 +51,7 @@ _ROOMS = {
     "Supervised": "objectives",
     "Targets": "objectives",
     "TrainResult": "training",
+    "resume": "training",
     "train": "training",
 }
 

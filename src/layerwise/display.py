@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from layerwise.errors import InputError, complaint
+from layerwise.errors import InputError, complaint, visible
 from layerwise.progress import (
     EpochsDone,
     Event,
     Listener,
+    Noted,
     PhaseStarted,
     RunFinished,
     RunStarted,
@@ -61,12 +62,18 @@ def _short(metric: Any) -> str:
     return "-" if metric is None else f"{metric:.4f}"
 
 
-def _print_line(event: Event) -> None:
+def _line(event: Event) -> str | None:
+    """What stays on the screen of an event."""
     if isinstance(event, StageFinished):
         line = stage_line(event.history["stages"][-1], event.history["monitor"])
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is what a display is for
-    elif isinstance(event, PhaseStarted):
-        print(event.name, file=sys.stderr, flush=True)  # noqa: T201
+        return f"{line}, from its checkpoint" if event.restored else line
+    return event.text if isinstance(event, Noted) else None
+
+
+def _print_line(event: Event) -> None:
+    line = event.name if isinstance(event, PhaseStarted) else _line(event)
+    if line is not None:
+        print(visible(line), file=sys.stderr, flush=True)  # noqa: T201 - a display is for this
 
 
 @contextmanager
@@ -106,12 +113,19 @@ class _Live:
             self._start(event.name, event.epochs)
         elif isinstance(event, EpochsDone):
             self._bar.update(self._task, completed=event.epoch, state=self._state(event))
-        elif isinstance(event, StageFinished):
-            line = stage_line(event.history["stages"][-1], event.history["monitor"])
-            console = self._bar.console
-            console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ellipsis")
         elif isinstance(event, RunFinished):
             self._bar.update(self._task, visible=False)
+        line = _line(event)
+        if line is not None:
+            # A note is a sentence that must be read whole; a stage is one line of a table.
+            whole = isinstance(event, Noted)
+            self._bar.console.print(
+                visible(line),
+                highlight=False,
+                markup=False,
+                no_wrap=not whole,
+                overflow="fold" if whole else "ellipsis",
+            )
 
     def _title(self, event: StageStarted) -> str:
         if self._run is None or self._run.replicates == 1:

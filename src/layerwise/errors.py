@@ -47,3 +47,14 @@ def complaint(name: str, expected: str, received: object, advice: str = "") -> s
     """
     text = f"`{name}` must {expected}. Received: {received!r}."
     return f"{text} {advice}" if advice else text
+
+
+def visible(text: str) -> str:
+    r"""The text with control characters shown, not sent: a name may hold any.
+
+    >>> visible("evil\x1b[2J name")
+    'evil\\x1b[2J name'
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )

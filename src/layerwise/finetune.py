@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from layerwise.datasets import Dataset
-from layerwise.engine import Engine, OnEpochs, Problem
+from layerwise.datasets import Dataset, Split
+from layerwise.engine import Engine, Problem, Result
 from layerwise.errors import InputError, complaint
 from layerwise.history import StopReason
 
@@ -58,13 +59,23 @@ class Tuned:
 
     before: dict[str, float]
     after: dict[str, float]
+    seconds_before: float = 0.0
+    """Spent on it in an earlier session of a resumed run."""
 
 
-def fine_tune(engine: Engine, problem: Problem, on_epochs: OnEpochs) -> Tuned:
-    """Train the whole network of a joint problem in place, and score it before and after."""
-    assert problem.validation is not None
-    before = engine.evaluate(problem, problem.validation)
-    result = engine.train(problem, on_epochs)
+def fine_tune(
+    engine: Engine, problem: Problem, validation: Split, train: Callable[[], Result]
+) -> Tuned:
+    """Train the whole network of a joint problem in place, and score it before and after.
+
+    Args:
+        engine: what scores.
+        problem: the whole network.
+        validation: rows to score on.
+        train: trains the problem, or gives its network what an earlier session ended with.
+    """
+    before = engine.evaluate(problem, validation)
+    result = train()
     if result.stop_reason == StopReason.DIVERGED:
-        return Tuned(before, dict.fromkeys(before, math.nan))
-    return Tuned(before, engine.evaluate(problem, problem.validation))
+        return Tuned(before, dict.fromkeys(before, math.nan), result.seconds_before)
+    return Tuned(before, engine.evaluate(problem, validation), result.seconds_before)

@@ -68,6 +68,19 @@ class StageRecord:
     curves: Mapping[str, Sequence[float | None]]
     diverged: int | None = None
     """With replicates: how many of them diverged."""
+    retries: int | None = None
+    """How often it was started again at half the learning rate after a divergence."""
+    message: str | None = None
+    """Of a divergence: what was not finite, in which epoch, at which learning rate."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain values; what does not apply is left out."""
+        optional = ("diverged", "retries", "message")
+        return {
+            key: value
+            for key, value in asdict(self).items()
+            if key not in optional or value is not None
+        }
 
 
 class Score(NamedTuple):
@@ -156,16 +169,10 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole history as plain values, ready for JSON."""
-        stages = []
-        for stage in self.stages:
-            record = asdict(stage)
-            if stage.diverged is None:
-                del record["diverged"]
-            stages.append(record)
         return finite(
             {
                 "schema": SCHEMA,
-                "stages": stages,
+                "stages": [stage.to_dict() for stage in self.stages],
                 "selected_depth": self.selected_depth,
                 "depth_rule": self.depth_rule,
                 "monitor": self.monitor,

@@ -41,6 +41,8 @@ class StageFinished:
     """All replicates of a stage are trained and scored; `history` holds its record last."""
 
     history: Mapping[str, Any]
+    restored: bool = False
+    """It was trained in an earlier session of a run that is resumed."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class PhaseStarted:
 
     name: str
     epochs: int
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that the user should know, in a sentence; the run goes on."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,6 @@ class RunFinished:
 
 
 Event: TypeAlias = (
-    RunStarted | StageStarted | EpochsDone | StageFinished | PhaseStarted | RunFinished
+    RunStarted | StageStarted | EpochsDone | StageFinished | PhaseStarted | Noted | RunFinished
 )
 Listener: TypeAlias = Callable[[Event], None]

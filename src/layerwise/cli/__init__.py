@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from layerwise.errors import InputError, InputTypeError, LayerwiseError, MissingDependencyError
+from layerwise.errors import (
+    DamagedError,
+    InputError,
+    InputTypeError,
+    LayerwiseError,
+    MissingDependencyError,
+    visible,
+)
 from layerwise.signals import Stopped, stop_on_signals
 
 app = typer.Typer(
@@ -34,6 +41,13 @@ class EngineChoice(enum.StrEnum):
     AUTO = "auto"
     COMPILED = "compiled"
     FIT = "fit"
+
+
+class OnDivergence(enum.StrEnum):
+    """What happens when a stage's loss or weights are not finite."""
+
+    STOP = "stop"
+    RETRY = "retry"
 
 
 class BaselineChoice(enum.StrEnum):
@@ -80,6 +94,19 @@ def run(
     baseline: Annotated[
         BaselineChoice | None, typer.Option(help="Networks to compare with.")
     ] = None,
+    on_divergence: Annotated[
+        OnDivergence | None,
+        typer.Option(help="Stop, or try a stage again at half the learning rate."),
+    ] = None,
+    checkpoint_every: Annotated[
+        float | None, typer.Option(help="Seconds between checkpoints inside a stage.")
+    ] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder for features, instead of memory.")
+    ] = None,
+    cache_limit: Annotated[
+        int | None, typer.Option(min=1, help="Most bytes that the cache folder may hold.")
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one JSON object.")
     ] = False,
@@ -99,9 +126,30 @@ def run(
         objective=objective,
         engine=engine and engine.value,
         baseline=baseline and baseline.value,
+        on_divergence=on_divergence and on_divergence.value,
+        checkpoint_every=checkpoint_every,
+        cache_dir=cache_dir,
+        cache_limit=cache_limit,
         data_dir=data_dir,
     )
     run_recipe(recipe, options, out, as_json=json)
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or killed.")],
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object.")
+    ] = False,
+) -> None:
+    """Go on with a run, to the result that it would have had."""
+    from layerwise.cli._run import resume_run
+
+    resume_run(run, data_dir, as_json=json)
 
 
 def main() -> None:
@@ -112,9 +160,10 @@ def main() -> None:
     except typer.Exit as stop:
         code = stop.exit_code
     except Stopped as stop:
-        message = f"Stopped by {stop}. The stages that were finished are in the run folder."
-        code = _say(message, stop.exit_code)
-    except (InputError, InputTypeError, MissingDependencyError) as error:
+        code = _say(
+            " ".join([f"Stopped by {stop}.", *getattr(stop, "__notes__", ())]), stop.exit_code
+        )
+    except (InputError, InputTypeError, DamagedError, MissingDependencyError) as error:
         code = _say(f"Error: {error}", 2)
     except LayerwiseError as error:
         code = _say(f"Error: {error}", 1)
@@ -128,5 +177,5 @@ def main() -> None:
 
 
 def _say(message: str, code: int) -> int:
-    typer.echo(message, err=True)
+    typer.echo(visible(message), err=True)
     return code

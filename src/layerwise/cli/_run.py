@@ -6,7 +6,7 @@ import datetime
 import json
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import typer
 
 from layerwise.checkpoint import RunFolder
 from layerwise.cli._tables import print_result
-from layerwise.recipes import Options, find_recipe
+from layerwise.errors import InputError
+from layerwise.history import History
+from layerwise.recipes import Options, Recipe, find_recipe
 from layerwise.training import train
 
 
@@ -30,10 +32,43 @@ def run_recipe(name: str, options: Options, out: Path | None, *, as_json: bool) 
         "command": shlex.join(["layerwise", *sys.argv[1:]]),
     }
     result = train(data, **arguments, run_dir=RunFolder(folder, request))
+    _print(recipe, result.history, folder, as_json=as_json)
+
+
+def resume_run(folder: Path, data_dir: Path | None, *, as_json: bool) -> None:
+    """Go on with a run of a recipe and print its summary; a finished one is printed at once.
+
+    Raises:
+        InputError: there is no run, or it was started from Python.
+        DamagedError: `run.json` is not what was written.
+    """
+    run = RunFolder(folder, resume=True)
+    started = run.started_with()
+    if "recipe" not in started:
+        raise InputError(
+            f"The run in {folder} was started from Python, and its blocks are code. Call "
+            f"`layerwise.resume({str(folder)!r}, x, y, block=...)` with what `train` was given."
+        )
+    recipe = find_recipe(str(started["recipe"]))
+    damaged = run.damaged()
+    if damaged == []:
+        _print(recipe, History.from_json(json.dumps(run.history())), folder, as_json=as_json)
+        return
+    for name in damaged or []:
+        typer.echo(f"{folder / name} is damaged. It is made again.", err=True)
+    options = Options.from_json(started.get("options"))
+    if data_dir is not None:
+        options = replace(options, data_dir=data_dir)
+    data, arguments = recipe.plan(options)
+    result = train(data, **arguments, run_dir=run)
+    _print(recipe, result.history, folder, as_json=as_json)
+
+
+def _print(recipe: Recipe, history: History, folder: Path, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(result.history.summary(), allow_nan=False))
+        typer.echo(json.dumps(history.summary(), allow_nan=False))
     else:
-        print_result(recipe, result.history, folder)
+        print_result(recipe, history, folder)
 
 
 def _new_folder(name: str) -> Path:

@@ -2,7 +2,7 @@
 
 `_problem` says what a stage is; `_model` turns it into a Keras model whose output is its own loss;
 `_fit` gives that model to Keras, `_compiled` runs it as one program; `_order` deals the batches to
-both alike.
+both alike; `_watch` is what they tell while they train, `_recall` what callbacks remember.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 import keras
 
 from layerwise._typing import EngineName
+from layerwise.engine._key import layer_key as layer_key
 from layerwise.engine._order import order as order
 from layerwise.engine._problem import Engine as Engine
-from layerwise.engine._problem import OnEpochs as OnEpochs
 from layerwise.engine._problem import Problem as Problem
 from layerwise.engine._problem import Result as Result
+from layerwise.engine._problem import finite_weights as finite_weights
 from layerwise.engine._problem import metric_names as metric_names
+from layerwise.engine._recall import UnstorableError as UnstorableError
+from layerwise.engine._watch import Snapshot as Snapshot
+from layerwise.engine._watch import Watch as Watch
+from layerwise.engine._watch import fitting as fitting
 from layerwise.errors import InputError, complaint
 
 

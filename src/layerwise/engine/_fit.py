@@ -10,11 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from layerwise import signals
 from layerwise._typing import Array, Tree
 from layerwise.datasets import Split
 from layerwise.engine._callbacks import refuse_unsavable
 from layerwise.engine._order import order
-from layerwise.engine._problem import OnEpochs, Problem, Result, learning_rate_of
+from layerwise.engine._problem import Problem, Result, divergence, finite_weights
+from layerwise.engine._recall import Recall
+from layerwise.engine._watch import Snapshot, Watch, fitting, restored_curves
 from layerwise.history import StopReason
 
 
@@ -35,34 +38,75 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc,unused-ignore]
         return math.ceil(self._rows / self._size)
 
     def __getitem__(self, index: int) -> tuple[Tree]:
+        if keras.backend.backend() != "tensorflow":
+            # TensorFlow calls this from a thread of its own; there a signal waits for the epoch.
+            signals.check()
         rows = self._order[index * self._size : (index + 1) * self._size]
         return (keras.tree.map_structure(lambda array: array[rows], self._tree),)
 
 
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
-    """Shuffles before every epoch, reports after it, stops at the first loss that is not finite.
+class _First(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
+    """Shuffles before every epoch, and after it stops at what is not finite, and reports.
 
     Keras calls a data set's own `on_epoch_end` at other times than the end of an epoch, so the
     order is set from here.
     """
 
-    def __init__(self, batches: Batches, seed: int, on_epochs: OnEpochs) -> None:
+    def __init__(self, problem: Problem, batches: Batches, watch: Watch) -> None:
         super().__init__()
-        self._batches, self._seed, self._on_epochs = batches, seed, on_epochs
+        self._problem, self._batches, self._watch = problem, batches, watch
         self.message = ""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._batches.shuffle(self._seed, epoch)
+        self._watch.moves()
+        self._batches.shuffle(self._problem.seed, epoch)
+        _seed_backend(self._problem.seed, epoch)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         logs = dict(logs or {})
-        if not math.isfinite(logs["loss"]):
-            rate = learning_rate_of(self.model.optimizer)
-            self.message = (
-                f"the loss was not finite in epoch {epoch + 1} at a learning rate of {rate:.3g}"
-            )
+        what = "the loss was" if not math.isfinite(logs["loss"]) else "the weights were"
+        if not math.isfinite(logs["loss"]) or not finite_weights(self._problem.model):
+            self.message = divergence(what, epoch, self._problem.optimizer)
             self.model.stop_training = True
-        self._on_epochs(epoch + 1, logs)
+        self._watch.epochs(epoch + 1, logs)
+
+
+class _Last(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
+    """After all other callbacks: goes on from a snapshot, and offers one after every epoch."""
+
+    def __init__(self, problem: Problem, watch: Watch) -> None:
+        super().__init__()
+        self._problem, self._watch = problem, watch
+        self._start = watch.start
+        self.curves = {} if self._start is None else restored_curves(self._start)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._recall = Recall(self._problem.callbacks)
+        if self._start is not None:
+            for name, variable in _variables(self._problem).items():
+                variable.assign(fitting(self._start, name, variable))
+            self._recall.restore(self._start.arrays, self._start.facts["callbacks"])
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        for name, value in dict(logs or {}).items():
+            self.curves.setdefault(name, []).append(float(value))
+        self._done = epoch + 1
+        self._watch.pause(self._snapshot)
+        signals.check()
+
+    def _snapshot(self) -> Snapshot:
+        arrays = {
+            name: np.array(keras.ops.convert_to_numpy(variable.value))
+            for name, variable in _variables(self._problem).items()
+        }
+        arrays |= {f"curve.{name}": np.array(curve) for name, curve in self.curves.items()}
+        remembered, callbacks = self._recall.take()
+        facts = {
+            "epoch": self._done,
+            "stopped": bool(self.model.stop_training),
+            "callbacks": callbacks,
+        }
+        return Snapshot({**arrays, **remembered}, facts)
 
 
 class FitEngine:
@@ -73,26 +117,31 @@ class FitEngine:
     def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
 
-    def train(self, problem: Problem, on_epochs: OnEpochs) -> Result:
+    def train(self, problem: Problem, watch: Watch) -> Result:
         self.check(problem)
         batches = Batches(problem.train, problem.batch_size)
-        watch = _Watch(batches, problem.seed, on_epochs)
-        held = problem.validation
-        with _seeded_backend(problem.seed):
-            history = problem.model.fit(
+        first, last = _First(problem, batches, watch), _Last(problem, watch)
+        held, start = problem.validation, watch.start
+        done = 0 if start is None else start.facts["epoch"]
+        ended = done >= problem.epochs or (start is not None and start.facts["stopped"])
+        problem.optimizer.build(problem.model.trainable_variables)
+        with signals.deferred(), _own_backend_stream():
+            problem.model.fit(
                 batches,
+                initial_epoch=problem.epochs if ended else done,
                 epochs=problem.epochs,
                 validation_data=None if held is None else Batches(held, problem.batch_size),
-                callbacks=[watch, *problem.callbacks],
+                callbacks=[first, *problem.callbacks, last],
                 shuffle=False,
                 verbose=0,
             )
-        curves = {name: [float(v) for v in values] for name, values in history.history.items()}
-        done = len(curves.get("loss", ()))
-        if watch.message:
-            return Result(curves, done, StopReason.DIVERGED, watch.message)
+        done = len(last.curves.get("loss", ()))
+        if first.message:
+            return Result(last.curves, done, StopReason.DIVERGED, first.message)
         early = done < problem.epochs
-        return Result(curves, done, StopReason.EARLY_STOPPING if early else StopReason.COMPLETED)
+        return Result(
+            last.curves, done, StopReason.EARLY_STOPPING if early else StopReason.COMPLETED
+        )
 
     def evaluate(self, problem: Problem, split: Split) -> dict[str, float]:
         logs: dict[str, Any] = problem.model.evaluate(
@@ -112,18 +161,34 @@ class FitEngine:
         return apply
 
 
-@contextmanager
-def _seeded_backend(seed: int) -> Iterator[None]:
-    """Seed PyTorch's own stream for a while, then put the user's back.
+def _variables(problem: Problem) -> dict[str, Any]:
+    """Everything that training moves, by name."""
+    groups = {"model": problem.model.variables, "optimizer": problem.optimizer.variables}
+    return {
+        f"{group}.{i}": variable
+        for group, variables in groups.items()
+        for i, variable in enumerate(variables)
+    }
 
-    On PyTorch, Keras' Dropout draws from that stream and not from the layer's seed. The other
-    backends need nothing.
-    """
+
+@contextmanager
+def _own_backend_stream() -> Iterator[None]:
+    """Put PyTorch's own stream back afterwards: `_seed_backend` moves it."""
     if keras.backend.backend() != "torch":
         yield
         return
     import torch
 
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
         yield
+
+
+def _seed_backend(seed: int, epoch: int) -> None:
+    """On PyTorch, Keras' Dropout draws from PyTorch's stream and not from the layer's seed.
+
+    An epoch's seed depends on nothing before it, so that a training can go on from any epoch.
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed((seed << 20) + epoch)

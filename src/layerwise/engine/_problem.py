@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import keras
+import numpy as np
 
 from layerwise._typing import Array
 from layerwise.datasets import Split
 from layerwise.engine._model import StageModel
+from layerwise.engine._watch import Watch
 from layerwise.history import StopReason
 from layerwise.objectives import Objective, Targets
-
-OnEpochs: TypeAlias = Callable[[int, Mapping[str, float]], None]
-"""Called now and then with the epochs done and the last one's metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +57,8 @@ class Result:
     stop_reason: StopReason
     message: str = ""
     """Of a divergence: where, and at which learning rate."""
+    seconds_before: float = 0.0
+    """What an earlier session of a resumed run has spent on this."""
 
 
 class Engine(Protocol):
@@ -69,8 +70,8 @@ class Engine(Protocol):
         """Raise `InputError` where the problem asks for what this engine cannot give."""
         ...
 
-    def train(self, problem: Problem, on_epochs: OnEpochs) -> Result:
-        """Minimise the problem's loss in place."""
+    def train(self, problem: Problem, watch: Watch) -> Result:
+        """Minimise the problem's loss in place, from `watch.start` on where there is one."""
         ...
 
     def evaluate(self, problem: Problem, split: Split) -> dict[str, float]:
@@ -90,7 +91,20 @@ def metric_names(problem: Problem) -> list[str]:
     return [metric.name for metric in problem.model.metrics]
 
 
-def learning_rate_of(optimizer: keras.Optimizer) -> float:
-    """The learning rate as it stands now, schedules included."""
-    rate: Any = optimizer.learning_rate
-    return float(keras.ops.convert_to_numpy(rate))
+def divergence(what: str, epoch: int, optimizer: keras.Optimizer) -> str:
+    """The message of a divergence, with the learning rate as it stands, schedules included.
+
+    Args:
+        what: `"the loss was"` or the like.
+        epoch: counted from 0.
+        optimizer: of the stage.
+    """
+    rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    return f"{what} not finite in epoch {epoch + 1} at a learning rate of {rate:.3g}"
+
+
+def finite_weights(model: keras.Model) -> bool:
+    """Whether every weight and statistic is finite."""
+    return all(
+        np.isfinite(keras.ops.convert_to_numpy(weight.value)).all() for weight in model.weights
+    )

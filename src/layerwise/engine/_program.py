@@ -62,10 +62,11 @@ class Program:
 
     def _train(
         self, state: State, data: Data, validation: Data | None, orders: Any, first: Any, stop: Any
-    ) -> tuple[State, Any]:
+    ) -> tuple[State, Any, Any]:
         """Run steps `first` to `stop`, counted from the start of the first epoch of `orders`.
 
-        Returns the state, and an array `(window, metrics)` with a row for each epoch that ended.
+        Returns the state, an array `(window, metrics)` with a row for each epoch that ended, and
+        whether the weights, the statistics and the running loss are finite.
         """
         rows = _rows_of(data)
         full, rest = divmod(rows, self._batch)
@@ -115,7 +116,14 @@ class Program:
 
         count = len(self.names) * (1 if validation is None else 2)
         logs = jnp.full((orders.shape[0], count), jnp.nan, keras.config.floatx())
-        return lax.fori_loop(0, (stop + steps - 1) // steps, epoch, (state, logs))
+        state, logs = lax.fori_loop(0, (stop + steps - 1) // steps, epoch, (state, logs))
+        return state, logs, self._finite(state)
+
+    @staticmethod
+    def _finite(state: State) -> Any:
+        values = (*state["trainable"], *state["frozen"], state["metrics"][0])
+        floats = [value for value in values if jnp.issubdtype(value.dtype, jnp.floating)]
+        return jnp.stack([jnp.isfinite(value).all() for value in floats]).all()
 
     def _train_step(self, state: State, batch: Data) -> State:
         """One batch: gradients, the optimizer's update, the metrics."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from layerwise.errors import InputError
 from layerwise.files import _system
 from layerwise.files._write import TEMPORARY_PREFIX, replacing
 
+_LOCK = re.compile(r"lock-\d+")
+_SUMS = re.compile(rb"[0-9a-f]{64}  run\.json\n")
+
 
 def claim_folder(folder: Path) -> Path:
     """Make a folder for a run, or take an empty one.
+
+    Leftovers of a run that was killed before it began are no obstacle; whoever then owns the
+    folder removes them.
 
     Raises `InputError` where the folder holds a run, holds anything else, or cannot be written.
     """
@@ -21,13 +28,11 @@ def claim_folder(folder: Path) -> Path:
                 "a new run choose another folder."
             )
         _system.make_folders(folder)
-        leftovers = [p for p in folder.iterdir() if p.name.startswith(TEMPORARY_PREFIX)]
-        if len(leftovers) != sum(1 for _ in folder.iterdir()):
+        inside = sorted(folder.iterdir())
+        if not all(_is_ours(path) for path in inside):
             raise InputError(
                 f"{folder} is not empty and holds no run of layerwise. Choose another folder."
             )
-        for path in leftovers:
-            _system.remove(path)
         with replacing(folder / f"{TEMPORARY_PREFIX}probe") as probe:
             _system.write_new(probe, [])
         _system.remove(folder / f"{TEMPORARY_PREFIX}probe")
@@ -36,3 +41,10 @@ def claim_folder(folder: Path) -> Path:
             f"The folder {folder} cannot be written ({error.strerror}). Choose another one."
         ) from error
     return folder
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run that was killed before it wrote `run.json` may have left this."""
+    if path.name.startswith(TEMPORARY_PREFIX) or _LOCK.fullmatch(path.name):
+        return True
+    return path.name == "SHA256SUMS" and _SUMS.fullmatch(path.read_bytes()[:100]) is not None

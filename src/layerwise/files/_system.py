@@ -54,6 +54,11 @@ def link_new(source: Path, target: Path) -> None:
     os.link(source, target)
 
 
+def touch(path: Path) -> None:
+    """Set a file's time of change to now, by the clock of its file system."""
+    os.utime(path)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole folder, if it is there."""
     if path.is_dir() and not path.is_symlink():

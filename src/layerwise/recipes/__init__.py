@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from layerwise.datasets import Dataset
 from layerwise.errors import InputError
+
+_OF_THE_DATA = ("data_dir", "validation_split")
+"""Options that are no arguments of `train`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +28,29 @@ class Options:
     objective: str | None = None
     engine: str | None = None
     baseline: str | None = None
+    on_divergence: str | None = None
+    checkpoint_every: float | None = None
+    cache_dir: Path | None = None
+    cache_limit: int | None = None
     data_dir: Path | None = None
+
+    @classmethod
+    def from_json(cls, given: Any) -> Options:
+        """The options of a run as its `run.json` keeps them.
+
+        Raises:
+            InputError: they are no options.
+        """
+        known = {f.name: f for f in fields(cls)}
+        if not isinstance(given, dict) or not set(given) <= set(known):
+            raise InputError(f"The options of the run must be among {', '.join(known)}.")
+        paths = {name: Path(given[name]) for name in ("data_dir", "cache_dir") if name in given}
+        return cls(**{**given, **paths})
 
     def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
         """A recipe's arguments of `train` with the user's in their place."""
-        names = ("max_depth", "epochs", "batch_size", "replicates", "head", "objective", "engine")
-        given = {name: getattr(self, name) for name in (*names, "baseline")}
-        return {**defaults, "seed": self.seed} | {k: v for k, v in given.items() if v is not None}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _OF_THE_DATA}
+        return {**defaults, **{name: value for name, value in given.items() if value is not None}}
 
 
 class Plan(Protocol):

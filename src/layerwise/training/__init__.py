@@ -44,6 +44,10 @@ def train(
     class_weight: Mapping[Any, float] | None = None,
     score_test_each_stage: bool = False,
     baseline: str = "none",
+    on_divergence: str = "stop",
+    checkpoint_every: float = 30.0,
+    cache_dir: str | Path | None = None,
+    cache_limit: int | None = None,
 ) -> TrainResult:
     """Grow a network one block at a time, and keep the depth that validation chooses.
 
@@ -85,6 +89,13 @@ def train(
         score_test_each_stage: also score the test rows after every stage, for display alone:
             nothing is ever chosen by them.
         baseline: `"quick"` also trains the chosen network end to end and a shallow one.
+        on_divergence: `"stop"` ends growth when a stage's loss or weights are not finite;
+            `"retry"` trains it again from its start at half the learning rate, up to 3 times.
+        checkpoint_every: with `run_dir`, seconds between two checkpoints inside a stage; every
+            stage is kept at its end in any case. `layerwise.resume` goes on from there.
+        cache_dir: a folder for the features of the trunk, which otherwise live in memory. It may
+            be shared by several runs; what a finished run has put there is removed.
+        cache_limit: the most bytes that `cache_dir` may hold.
 
     Raises:
         InputError, InputTypeError: an argument cannot be used; nothing was written.
@@ -128,5 +139,42 @@ def train(
         class_weight=class_weight,
         score_test_each_stage=score_test_each_stage,
         baseline=baseline,
+        on_divergence=on_divergence,
+        checkpoint_every=checkpoint_every,
+        cache_dir=None if cache_dir is None else Path(cache_dir),
+        cache_limit=cache_limit,
     )
     return run(data, settings, run_dir=run_dir, verbose=verbose)
+
+
+def resume(
+    run_dir: str | Path, x: Any, y: Any = None, *, verbose: str | int = "auto", **arguments: Any
+) -> TrainResult:
+    """Go on with a run that was interrupted or killed, to the result it would have had.
+
+    Stages that are finished are read from their checkpoints, the one in progress goes on from its
+    last; on the same machine and versions the final weights are those of an uninterrupted run to
+    the bit. A run of the command line is resumed by `layerwise resume RUN`.
+
+    Args:
+        run_dir: the folder that was given to `train`.
+        x, y: the same data; their fingerprint is compared.
+        verbose: as in `train`.
+        **arguments: what `train` was called with, `block` among them; a difference is refused.
+
+    Raises:
+        InputError: there is no run, or it was started with other data or arguments; the message
+            names the difference.
+        RunLockedError: another process works on the run.
+        DamagedError: `run.json` is not what was written.
+
+    Example:
+        >>> import keras, layerwise
+        >>> data = layerwise.load_dataset("wine")
+        >>> how = dict(block=lambda depth: keras.layers.Dense(8, "relu"), epochs=2, max_depth=2)
+        >>> before = layerwise.train(data, run_dir="wine-run", verbose=0, **how)
+        >>> after = layerwise.resume("wine-run", data, verbose=0, **how)
+        >>> after.selected_depth == before.selected_depth
+        True
+    """
+    return train(x, y, run_dir=RunFolder(Path(run_dir), resume=True), verbose=verbose, **arguments)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from layerwise._random import Stream
 from layerwise.baselines import Baseline, train_baseline
+from layerwise.checkpoint import Journal
+from layerwise.engine import Problem
 from layerwise.history import History
-from layerwise.progress import EpochsDone, Listener, PhaseStarted
+from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._replica import Replica
 from layerwise.training._result import untrained
+from layerwise.training._trained import Job, trained
 from layerwise.training._whole import whole_problem
 
 
-def compare(replica: Replica, history: History, listen: Listener) -> dict[str, Any]:
+def compare(
+    replica: Replica, history: History, journal: Journal, listen: Listener
+) -> dict[str, Any]:
     """Train the chosen network from scratch end to end, and a shallow one, for as many epochs.
 
     The epochs of both are those of all stages kept, plus those of a fine-tuning that was kept.
@@ -32,11 +38,18 @@ def compare(replica: Replica, history: History, listen: Listener) -> dict[str, A
         model = untrained(replica, blocks, replica.seed(Stream.BASELINE, blocks))
         settings = replica.settings
         problem = whole_problem(replica, model, epochs, settings.optimizer(blocks))
+        job = Job(
+            name=f"baseline-{name}",
+            plan={"blocks": blocks, "epochs": epochs, "replicate": replica.index},
+            below="",
+            layers={"model": model},
+            problem=partial(_same, problem),
+        )
         baseline: Baseline = train_baseline(
             settings.engine,
             problem,
             replica.data.test,
-            lambda epoch, logs: listen(EpochsDone(epoch, logs)),
+            partial(trained, job, settings.engine, journal, listen),
         )
         found[name] = {
             "validation": baseline.validation,
@@ -46,3 +59,7 @@ def compare(replica: Replica, history: History, listen: Listener) -> dict[str, A
             "epochs": epochs,
         }
     return found
+
+
+def _same(problem: Problem) -> Problem:
+    return problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from layerwise.datasets import Dataset
+from layerwise.checkpoint import Journal
 from layerwise.errors import DivergedError
 from layerwise.history import History, Metric, Metrics, higher_is_better
 from layerwise.progress import Listener, PhaseStarted
@@ -19,9 +19,9 @@ from layerwise.training._whole import score
 
 def finish(
     replicas: Sequence[Replica],
-    data: Dataset,
     settings: Settings,
     history: History,
+    journal: Journal,
     listen: Listener,
 ) -> TrainResult:
     """Turn a grown history and its replicates into the result.
@@ -29,6 +29,7 @@ def finish(
     Raises:
         DivergedError: no stage is usable.
     """
+    data = replicas[0].data
     depth = settings.depth_rule.select(history)
     if depth is None:
         raise DivergedError(
@@ -42,7 +43,7 @@ def finish(
         network(replica, depth) if len(replica.stages) >= depth else None for replica in replicas
     ]
     if settings.fine_tune is not None:
-        tuning = tune(replicas, depth, settings.fine_tune, metric, listen)
+        tuning = tune(replicas, depth, settings.fine_tune, metric, journal, listen)
         history.fine_tune = tuning.record
         if tuning.record["kept"]:
             models, values = tuning.models, tuning.values
@@ -58,7 +59,7 @@ def finish(
             ]
         )
     if settings.baseline != "none":
-        history.baseline = compare(replicas[best], history, listen)
+        history.baseline = compare(replicas[best], history, journal, listen)
     return TrainResult(
         history=history,
         models=models,

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator, Sequence
 
-from layerwise.history import History, RunStopReason, StageRecord, StopReason
-from layerwise.progress import EpochsDone, Listener, StageStarted
+from layerwise.checkpoint import Journal
+from layerwise.history import History, RunStopReason, StopReason
+from layerwise.progress import Listener, StageFinished, StageStarted
+from layerwise.training._outcome import Outcome
 from layerwise.training._records import stage_record
-from layerwise.training._replica import Outcome, Replica
+from layerwise.training._replica import Replica
 from layerwise.training._settings import Settings
+from layerwise.training._stage import train_stage
 
 
 def grow(
-    replicas: Sequence[Replica], settings: Settings, history: History, listen: Listener
-) -> Iterator[StageRecord]:
+    replicas: Sequence[Replica],
+    settings: Settings,
+    history: History,
+    journal: Journal,
+    listen: Listener,
+) -> Iterator[StageFinished]:
     """Grow all replicates by one stage at a time until a reason to stop is found.
 
     For each stage: grow a block and a head, train them on the features of the frozen trunk,
-    freeze; then `history` gains the record, and the depth rule is asked.
+    freeze; then `history` gains the record, and the depth rule is asked. What the journal holds
+    of an earlier session is not trained again.
     """
     for depth in itertools.count(1):
-        started = time.perf_counter()
-        outcomes = [_train(replica, depth, listen) for replica in replicas]
-        record = stage_record(depth, outcomes, time.perf_counter() - started)
-        history.stages.append(record)
+        outcomes = [_train(replica, depth, journal, listen) for replica in replicas]
+        history.stages.append(stage_record(depth, outcomes))
         history.stop_reason = _reason_to_stop(settings, history)
-        yield record
+        restored = all(outcome is None or outcome.restored for outcome in outcomes)
+        yield StageFinished(history.to_dict(), restored)
         if history.stop_reason is not None:
             return
 
 
-def _train(replica: Replica, depth: int, listen: Listener) -> Outcome | None:
+def _train(replica: Replica, depth: int, journal: Journal, listen: Listener) -> Outcome | None:
     """One stage of one replicate; None where it has diverged before."""
     if replica.diverged:
         return None
     listen(StageStarted(depth, replica.index, replica.settings.epochs(depth)))
-    return replica.train_stage(depth, lambda epoch, logs: listen(EpochsDone(epoch, logs)))
+    return train_stage(replica, depth, journal, listen)
 
 
 def _reason_to_stop(settings: Settings, history: History) -> RunStopReason | None:

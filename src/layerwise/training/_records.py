@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from layerwise.history import Metric, Metrics, StageRecord, StopReason
-from layerwise.training._replica import Outcome
+from layerwise.training._outcome import Outcome
 
 
 def combined(values: Sequence[float]) -> Metric:
@@ -34,7 +34,7 @@ def combine_metrics(metrics: Sequence[Mapping[str, float] | None]) -> Metrics | 
     return {name: combined([m.get(name, np.nan) for m in present]) for name in present[0]}
 
 
-def stage_record(depth: int, outcomes: Sequence[Outcome | None], seconds: float) -> StageRecord:
+def stage_record(depth: int, outcomes: Sequence[Outcome | None]) -> StageRecord:
     """One record for all replicates; None stands for one that diverged at an earlier depth."""
     present = [outcome for outcome in outcomes if outcome is not None]
     finite = [o for o in present if o.stop_reason != StopReason.DIVERGED]
@@ -52,13 +52,15 @@ def stage_record(depth: int, outcomes: Sequence[Outcome | None], seconds: float)
         head=shown[0].head,
         epochs=max(o.epochs for o in shown),
         stop_reason=_stop_reason(shown),
-        seconds=seconds,
+        seconds=sum(o.seconds for o in present),
         parameters=shown[0].parameters,
         train=metrics("train") or {},
         validation=metrics("validation"),
         test=metrics("test"),
         curves=_mean_curves([o.curves for o in shown]),
         diverged=None if len(outcomes) == 1 else len(outcomes) - len(finite),
+        retries=max(o.retries for o in present) or None,
+        message=next((o.message for o in shown if o.message), None),
     )
 
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Sequence
+import dataclasses
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
-import keras
-
-import layerwise
 from layerwise import depth as depths
 from layerwise import plots, signals
-from layerwise.checkpoint import RunFolder
+from layerwise.checkpoint import Journal, RunFolder
 from layerwise.datasets import Dataset
 from layerwise.display import display
 from layerwise.errors import InputError
+from layerwise.features import Disk, Store
 from layerwise.growth import audit
 from layerwise.history import History, RunStopReason
-from layerwise.objectives import name_of
-from layerwise.progress import Event, Listener, RunFinished, RunStarted, StageFinished
+from layerwise.progress import (
+    Event,
+    Listener,
+    PhaseStarted,
+    RunFinished,
+    RunStarted,
+    StageStarted,
+)
+from layerwise.training._facts import run_facts
 from layerwise.training._finish import finish
 from layerwise.training._loop import grow
 from layerwise.training._replica import Replica
@@ -39,46 +46,107 @@ def run(
     Args:
         data: with its splits.
         settings: checked.
-        run_dir: where the run leaves its files, or None.
+        run_dir: where the run leaves its files, or None; a `RunFolder` may ask to go on with one.
         verbose: as in `train`.
     """
-    replicas = [Replica(i, data, settings) for i in range(settings.replicates)]
-    # The first stage is grown before anything is written: it proves that the arguments fit.
-    metrics = replicas[0].prepare()
-    history = History(
-        depth_rule=str(settings.depth_rule), monitor=_monitor(settings.monitor, metrics, data)
-    )
     folder = RunFolder(Path(run_dir)) if isinstance(run_dir, str | Path) else run_dir
-    with display(verbose) as show:
+    with signals.as_python_does(), display(verbose) as show, _store(settings) as store:
         listeners: list[Listener] = [show] if folder is None else [folder.listen, show]
 
         def listen(event: Event) -> None:
-            signals.check()
+            if isinstance(event, StageStarted | PhaseStarted):
+                signals.check()
             for listener in listeners:
                 listener(event)
 
-        largest = min(settings.max_depth, settings.blocks.count or settings.max_depth)
-        facts = {} if folder is None else _facts(data, settings)
-        pictures = {} if folder is None else _pictures(data)
-        listen(RunStarted(facts, history.monitor, largest, settings.replicates, pictures))
-        try:
-            for _ in grow(replicas, settings, history, listen):
-                listen(StageFinished(history.to_dict()))
-            for replica in replicas:
-                audit(replica.stages)
-            result = finish(replicas, data, settings, history, listen)
-        except (KeyboardInterrupt, signals.Stopped):
-            history.stop_reason = RunStopReason.INTERRUPTED
-            for listener in listeners:
-                listener(RunFinished(history.to_dict(), "The run was interrupted."))
-            raise
+        replicas = [Replica(i, data, settings, store) for i in range(settings.replicates)]
+        # The first stage is grown before anything is written: it proves that the arguments fit.
+        metrics = replicas[0].prepare()
+        history = History(
+            depth_rule=str(settings.depth_rule), monitor=_monitor(settings.monitor, metrics, data)
+        )
+        facts = {} if folder is None else run_facts(data, settings)
+        opened: AbstractContextManager[Journal] = nullcontext(Journal())
         if folder is not None:
-            for replica in replicas:
-                audit(replica.stages)
-            folder.keep_model(result.model)
-            result.run_dir = folder.path
-        listen(RunFinished(history.to_dict(), depths.explain(history)))
+            folder.check_room(replicas[0].stage_bytes)
+            opened = folder.opened(facts, settings.checkpoint_every, listen)
+        with opened as journal:
+            pictures = {} if folder is None else _pictures(data)
+            largest = min(settings.max_depth, settings.blocks.count or settings.max_depth)
+            listen(RunStarted(facts, history.monitor, largest, settings.replicates, pictures))
+            try:
+                result = _grow_and_finish(replicas, settings, history, journal, listen)
+                if folder is not None:
+                    folder.keep_model(result.model)
+                    result.run_dir = folder.path
+                listen(RunFinished(history.to_dict(), depths.explain(history)))
+                if folder is not None:
+                    folder.seal()
+                journal.close()
+            except (KeyboardInterrupt, signals.Stopped) as stop:
+                if folder is not None:
+                    stop.add_note(
+                        f"`layerwise resume {shlex.quote(str(folder.path))}` goes on from here."
+                    )
+                result = _interrupted(stop, replicas, settings, history, journal, listen)
+                if folder is not None:
+                    result.run_dir = folder.path
     return result
+
+
+def _grow_and_finish(
+    replicas: Sequence[Replica],
+    settings: Settings,
+    history: History,
+    journal: Journal,
+    listen: Listener,
+) -> TrainResult:
+    for finished in grow(replicas, settings, history, journal, listen):
+        listen(finished)
+    result = finish(replicas, settings, history, journal, listen)
+    for replica in replicas:
+        audit(replica.stages)
+    return result
+
+
+def _interrupted(
+    stop: BaseException,
+    replicas: Sequence[Replica],
+    settings: Settings,
+    history: History,
+    journal: Journal,
+    listen: Listener,
+) -> TrainResult:
+    """Keep what was reached; in a notebook hand it back, elsewhere let the interruption go on.
+
+    A script that was interrupted should end, a notebook should have its networks.
+    """
+    journal.flush()
+    history.stop_reason = RunStopReason.INTERRUPTED
+    listen(RunFinished(history.to_dict(), "The run was interrupted."))
+    usable = settings.depth_rule.select(history) if history.stages else None
+    leaves = isinstance(stop, signals.Stopped) and stop.leaves
+    if usable is None or leaves or not _interactive():
+        raise stop
+    signals.forget()
+    plain = dataclasses.replace(settings, fine_tune=None, baseline="none")
+    return finish(replicas, plain, history, Journal(), listen)
+
+
+def _interactive() -> bool:
+    """Whether somebody sits at a prompt: Python's, IPython's or a notebook's."""
+    return hasattr(sys, "ps1") or "get_ipython" in vars(sys.modules["builtins"])
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[Store | None]:
+    """Where features go. What an interrupted run has cached stays for its next session."""
+    if settings.cache_dir is None:
+        yield None
+        return
+    store = Disk(settings.cache_dir, settings.cache_limit)
+    yield store
+    store.close()
 
 
 def _monitor(given: str | None, metrics: Sequence[str], data: Dataset) -> str:
@@ -96,38 +164,6 @@ def _monitor(given: str | None, metrics: Sequence[str], data: Dataset) -> str:
             f"{', '.join(metrics)}. Received: {given!r}."
         )
     return f"{split}.{wanted}"
-
-
-def _facts(data: Dataset, settings: Settings) -> dict[str, Any]:
-    """What was asked, on which data, with which versions: the content of `run.json`."""
-    return {
-        "schema": 1,
-        "seed": settings.seed,
-        "replicates": settings.replicates,
-        "engine": settings.engine.name,
-        "backend": keras.backend.backend(),
-        "depth_rule": str(settings.depth_rule),
-        "head": settings.head,
-        "max_depth": settings.max_depth,
-        "stages": _of_the_first_stage(settings),
-        "data": data.describe(),
-        "versions": {
-            "layerwise": layerwise.__version__,
-            "python": platform.python_version(),
-            "keras": keras.version(),
-        },
-    }
-
-
-def _of_the_first_stage(settings: Settings) -> dict[str, Any]:
-    """What a stage is trained with; deeper ones may differ where the user gave a callable."""
-    optimizer = settings.optimizer(1)
-    return {
-        "objective": name_of(settings.objective(1)),
-        "optimizer": type(optimizer).__name__,
-        "epochs": settings.epochs(1),
-        "batch size": settings.batch_size(1),
-    }
 
 
 def _pictures(data: Dataset) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -39,6 +40,10 @@ class Settings:
     callbacks: Callable[[int], Sequence[keras.callbacks.Callback]]
     score_test_each_stage: bool
     baseline: str
+    on_divergence: str = "stop"
+    checkpoint_every: float = 30.0
+    cache_dir: Path | None = None
+    cache_limit: int | None = None
     predictor: Supervised = field(default_factory=Supervised)
     """What trains a classifier or regressor where the objective's own head is none."""
 
@@ -59,6 +64,12 @@ class Settings:
             if not isinstance(self.fine_tune, FineTune):
                 raise InputTypeError(complaint("fine_tune", "be a FineTune", self.fine_tune))
             self.fine_tune.check(data)
+        if self.on_divergence not in ("stop", "retry"):
+            raise InputError(complaint("on_divergence", 'be "stop" or "retry"', self.on_divergence))
+        if not self.checkpoint_every > 0:
+            raise InputError(
+                complaint("checkpoint_every", "be above 0 seconds", self.checkpoint_every)
+            )
         if self.score_test_each_stage and data.test is None:
             raise InputError("`score_test_each_stage` needs `test_data`.")
 
@@ -163,3 +174,30 @@ def callbacks_by_depth(value: Any) -> Callable[[int], Sequence[keras.callbacks.C
         return lambda depth: checked(value(depth))
     fixed = checked(value)
     return lambda depth: [copy.copy(callback) for callback in fixed]
+
+
+class _Slowed(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,unused-ignore]
+    """A learning rate schedule times a factor."""
+
+    def __init__(self, schedule: Any, factor: float) -> None:
+        self.schedule, self.factor = schedule, factor
+
+    def __call__(self, step: Any) -> Any:
+        return self.factor * self.schedule(step)
+
+    def get_config(self) -> dict[str, Any]:
+        schedule = keras.optimizers.schedules.serialize(self.schedule)
+        return {"schedule": schedule, "factor": self.factor}
+
+
+def slowed(optimizer: keras.Optimizer, factor: float) -> keras.Optimizer:
+    """The same optimizer, fresh, at a learning rate or schedule times `factor`."""
+    if factor == 1:
+        return optimizer
+    config = optimizer.get_config()
+    rate = config["learning_rate"]
+    if isinstance(rate, dict):
+        config["learning_rate"] = _Slowed(keras.optimizers.schedules.deserialize(rate), factor)
+    else:
+        config["learning_rate"] = rate * factor
+    return type(optimizer).from_config(config)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
 from layerwise._random import Stream, seeded
 from layerwise._typing import Shape
-from layerwise.engine import Problem
+from layerwise.engine import Problem, layer_key
 from layerwise.errors import InputError, InputTypeError
 from layerwise.growth import attach, copy_layer, copy_weights
 from layerwise.objectives import (
@@ -21,19 +23,43 @@ from layerwise.objectives import (
     on_vectors,
     predicts_targets,
 )
-from layerwise.training._settings import Settings
+from layerwise.training._settings import Settings, slowed
 from layerwise.training._view import View
 
 
 @dataclass(frozen=True)
 class Sprout:
-    """A stage that is grown and not yet trained."""
+    """The layers of a stage, grown and not yet trained."""
 
-    problem: Problem
+    depth: int
+    block: keras.Layer
+    head: keras.Layer | None
+    objective: Objective
     head_policy: str
     """What was done: `carry` turns `fresh` where the features changed their shape."""
+
+    optimizer: keras.Optimizer
     parameters: int
     """How many numbers this stage trains."""
+
+    def plan(self, settings: Settings) -> dict[str, Any]:
+        """What the stage is trained with, as plain values: a resume compares them."""
+        block = layer_key(self.block)
+        if block is None:
+            # A layer of the user's own: its configuration may not tell, its weights do in part.
+            variables = [[list(v.shape), str(v.dtype)] for v in self.block.variables]
+            block = f"{type(self.block).__name__} {variables}"
+        named = self.optimizer.get_config()
+        # Keras numbers the names over the whole process.
+        config = {key: value for key, value in named.items() if key != "name"}
+        return {
+            "objective": name_of(self.objective),
+            "head": self.head_policy,
+            "block": str(block),
+            "optimizer": f"{type(self.optimizer).__name__} {json.dumps(config, default=str)}",
+            "epochs": settings.epochs(self.depth),
+            "batch_size": settings.batch_size(self.depth),
+        }
 
 
 def sprout(
@@ -42,15 +68,17 @@ def sprout(
     depth: int,
     seed: Callable[[Stream, int], int],
     head_below: keras.Layer | None,
+    slower: float = 1.0,
 ) -> Sprout:
-    """Grow the stage of this depth on the features in `view`.
+    """Grow the layers of the stage of this depth on features like those in `view`.
 
     Args:
         settings: of the run.
-        view: features of the trunk.
+        view: features of the trunk; only their shape and type matter here.
         depth: counted from 1.
         seed: the seed of a stream at a depth.
         head_below: the trained head of the stage before.
+        slower: what the learning rate is multiplied by.
 
     Raises:
         InputError, InputTypeError: block, head, objective and data do not fit together.
@@ -75,21 +103,57 @@ def sprout(
     if head is not None:
         attach_head(head, features, block.compute_dtype, view.targets(), objective, head_seed)
         policy = _inherit(head, head_below, settings.head, depth)
-    problem = Problem(
-        block=block,
-        head=head,
+    optimizer = slowed(settings.optimizer(depth), slower)
+    return Sprout(depth, block, head, objective, policy, optimizer, _trainable(block, head))
+
+
+def sprout_predictor(settings: Settings, view: View, depth: int, seed: int) -> Sprout:
+    """Grow the classifier or regressor beside a stage, on the features that left it.
+
+    Its block does nothing: what the stage trained is behind the features, out of reach.
+    """
+    nothing = keras.layers.Identity()
+    attach(nothing, view.shape, view.dtype, "The features")
+    head = grow_head(settings, settings.predictor, view.targets(), depth, view.shape, seed)
+    assert head is not None
+    attach_head(head, view.shape, view.dtype, view.targets(), settings.predictor, seed)
+    optimizer = settings.optimizer(depth)
+    return Sprout(
+        depth, nothing, head, settings.predictor, "fresh", optimizer, _trainable(nothing, head)
+    )
+
+
+def _trainable(*layers: keras.Layer | None) -> int:
+    return sum(
+        math.prod(variable.shape)
+        for layer in layers
+        if layer is not None
+        for variable in layer.trainable_variables
+    )
+
+
+def stage_problem(
+    settings: Settings,
+    view: View,
+    grown: Sprout,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Problem:
+    """The layers with all that they are trained with, on the features in `view`."""
+    objective, depth = grown.objective, grown.depth
+    return Problem(
+        block=grown.block,
+        head=grown.head,
         objective=objective,
         targets=view.targets(),
         train=view.rows("train", objective),
         validation=view.rows("validation", objective) if "validation" in view.names else None,
-        optimizer=settings.optimizer(depth),
+        optimizer=grown.optimizer,
         batch_size=settings.batch_size(depth),
         epochs=settings.epochs(depth),
-        seed=seed(Stream.TRAINING, depth),
-        callbacks=settings.callbacks(depth),
+        seed=seed,
+        callbacks=callbacks,
     )
-    parameters = sum(math.prod(v.shape) for v in problem.model.trainable_variables)
-    return Sprout(problem, policy, parameters)
 
 
 def grow_head(

@@ -10,12 +10,14 @@ from typing import Any
 
 import keras
 
+from layerwise.checkpoint import Journal
 from layerwise.finetune import FineTune, Tuned, fine_tune
 from layerwise.history import Metrics, higher_is_better, score_of
-from layerwise.progress import EpochsDone, Listener, PhaseStarted
+from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
 from layerwise.training._result import network
+from layerwise.training._trained import Job, trained
 from layerwise.training._whole import whole_problem
 
 
@@ -31,7 +33,12 @@ class Tuning:
 
 
 def tune(
-    replicas: Sequence[Replica], depth: int, spec: FineTune, metric: str, listen: Listener
+    replicas: Sequence[Replica],
+    depth: int,
+    spec: FineTune,
+    metric: str,
+    journal: Journal,
+    listen: Listener,
 ) -> Tuning:
     """Fine-tune a copy of each network; it is kept if the mean of `metric` got better."""
     started = time.perf_counter()
@@ -44,16 +51,7 @@ def tune(
             continue
         listen(PhaseStarted("fine-tuning", spec.epochs))
         model = network(replica, depth)
-        optimizer = replica.settings.optimizer(depth)
-        optimizer.learning_rate = spec.learning_rate
-        problem = whole_problem(replica, model, spec.epochs, optimizer)
-        tuned.append(
-            fine_tune(
-                replica.settings.engine,
-                problem,
-                lambda epoch, logs: listen(EpochsDone(epoch, logs)),
-            )
-        )
+        tuned.append(_tune_one(replica, model, spec, journal, listen))
         models.append(model)
     before = combine_metrics([None if t is None else t.before for t in tuned]) or {}
     after = combine_metrics([None if t is None else t.after for t in tuned]) or {}
@@ -62,10 +60,33 @@ def tune(
         "validation_before": before,
         "validation_after": after,
         "kept": _better(before, after, metric),
-        "seconds": time.perf_counter() - started,
+        "seconds": time.perf_counter()
+        - started
+        + sum(t.seconds_before for t in tuned if t is not None),
     }
     values = [None if t is None or math.isnan(t.after[metric]) else t.after[metric] for t in tuned]
     return Tuning(models, record, values)
+
+
+def _tune_one(
+    replica: Replica, model: keras.Sequential, spec: FineTune, journal: Journal, listen: Listener
+) -> Tuned:
+    """Fine-tune one network in place."""
+    depth, engine = len(model.layers) - 1, replica.settings.engine
+    optimizer = replica.settings.optimizer(depth)
+    optimizer.learning_rate = spec.learning_rate
+    problem = whole_problem(replica, model, spec.epochs, optimizer)
+    job = Job(
+        name=f"fine-tune-{replica.index}",
+        plan={"depth": depth, "epochs": spec.epochs, "learning_rate": spec.learning_rate},
+        below=replica.trunk(depth),
+        layers={"model": model},
+        problem=lambda: problem,
+    )
+    assert problem.validation is not None
+    return fine_tune(
+        engine, problem, problem.validation, lambda: trained(job, engine, journal, listen)
+    )
 
 
 def _deciding(metrics: Metrics) -> str:

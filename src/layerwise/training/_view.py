@@ -3,50 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
+
+import keras
 
 from layerwise._typing import Shape
 from layerwise.datasets import Dataset, Split
-from layerwise.engine import Engine
-from layerwise.features import Features
+from layerwise.engine import Engine, layer_key
+from layerwise.features import Features, Store
 from layerwise.growth import Stage
 from layerwise.objectives import Objective, Targets, stage_target, takes_sample_weight
+
+
+class UnusableFeaturesError(Exception):
+    """Features are not finite, so that no stage can train on them."""
 
 
 class View:
     """Cached features as `x`, and what the objective wants as `y`.
 
+    Features are computed when rows are asked for: a stage that is taken from its checkpoint
+    needs their shape alone.
+
     Args:
         data: the data set.
         splits: which of its splits stages are scored on; `train` among them.
+        engine: what computes features.
+        store: where features go; None for memory.
     """
 
-    def __init__(self, data: Dataset, splits: Sequence[str]) -> None:
+    def __init__(
+        self, data: Dataset, splits: Sequence[str], engine: Engine, store: Store | None = None
+    ) -> None:
         self.data = data
         self._raw = {name: split for name, split in data.splits.items() if name in splits}
-        self._features = Features(self._raw)
+        origin = "" if store is None else data.fingerprint
+        self._features = Features(self._raw, store, origin)
+        self._engine = engine
+        self._passed: list[Stage] = []
+        self.shape: Shape = tuple(data.train.x.shape[1:])
+        """Of one sample's features."""
+        self.dtype = str(data.train.x.dtype)
+        """Of the features."""
 
     @property
     def names(self) -> list[str]:
         """The splits that are there."""
         return list(self._raw)
 
-    @property
-    def depth(self) -> int:
-        """How many blocks the features have passed."""
-        return self._features.depth
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of one sample's features."""
-        return tuple(self._features["train"].x.shape[1:])
-
-    @property
-    def dtype(self) -> str:
-        """The type of the features."""
-        return str(self._features["train"].x.dtype)
-
     def rows(self, name: str, objective: Objective) -> Split:
         """A split as the objective's loss gets it."""
+        self._catch_up()
         raw = self._raw[name]
         weight = raw.sample_weight if takes_sample_weight(objective) else None
         target = stage_target(objective, raw.x, raw.y)
@@ -56,11 +63,37 @@ class View:
         """What is predicted from these features."""
         return targets_of(self.data, self.shape)
 
-    def advance(self, engine: Engine, stage: Stage) -> None:
-        """Replace the features by the output of a frozen block, unless they have passed it."""
-        if self.depth < stage.depth:
-            shape = stage.block.compute_output_shape((None, *self.shape))
-            self._features.advance(engine.forward(stage.block), tuple(shape[1:]))
+    def advance(self, stage: Stage) -> None:
+        """See the output of a frozen block from now on, unless that was so already."""
+        if len(self._passed) >= stage.depth:
+            return
+        self._passed.append(stage)
+        seen = keras.KerasTensor((None, *self.shape), dtype=self.dtype)
+        output = stage.block.compute_output_spec(seen)
+        self.shape, self.dtype = tuple(output.shape[1:]), str(output.dtype)
+
+    def _catch_up(self) -> None:
+        """Pass the features through the blocks that they have not passed yet."""
+        if len(self._passed) > self._features.depth:
+            ahead = self._passed[self._features.depth :]
+            self._features.recall([_identity(stage) for stage in ahead])
+        for stage in self._passed[self._features.depth :]:
+            before = self._features["train"].x.shape[1:]
+            shape = tuple(stage.block.compute_output_shape((None, *before))[1:])
+            self._features.advance(self._engine.forward(stage.block), shape, _identity(stage))
+            if not self._features.finite:
+                raise UnusableFeaturesError(
+                    f"the features that the block of depth {stage.depth} gives are not finite"
+                )
+
+
+def _identity(stage: Stage) -> str:
+    """What tells a frozen block from every other; empty where its configuration cannot tell.
+
+    Equal weights do not make equal features: the activation may differ.
+    """
+    key = layer_key(stage.block)
+    return "" if key is None else sha256(f"{stage.digest} {key}".encode()).hexdigest()
 
 
 def targets_of(data: Dataset, input_shape: Shape) -> Targets:

@@ -43,9 +43,9 @@ def score(replica: Replica, model: keras.Sequential, split: Split) -> dict[str, 
         problem = whole_problem(replica, model, 1, settings.optimizer(depth))
         return settings.engine.evaluate(problem, split)
     depth = len(model.layers)
-    view = View(replica.data, ["train", "test"])
+    view = View(replica.data, ["train", "test"], settings.engine)
     for stage in replica.stages[: depth - 1]:
-        view.advance(settings.engine, stage)
+        view.advance(stage)
     last, objective = replica.stages[depth - 1], settings.objective(depth)
     problem = Problem(
         block=last.block,

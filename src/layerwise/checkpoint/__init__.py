@@ -1,0 +1,11 @@
+"""What a run leaves on disk, and how a later session goes on from it.
+
+`_folder` is the run folder, `_sums` vouches for its files, `_journal` keeps the trainings that are
+done and the one in progress, `_format` is one checkpoint as files.
+"""
+
+from __future__ import annotations
+
+from layerwise.checkpoint._folder import RunFolder as RunFolder
+from layerwise.checkpoint._journal import Journal as Journal
+from layerwise.checkpoint._journal import RunWatch as RunWatch

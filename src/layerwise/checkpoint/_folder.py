@@ -1,0 +1,175 @@
+"""The run folder: it follows the events of a run and keeps what they say on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from layerwise import files, plots, report
+from layerwise.checkpoint._journal import Journal, KeptJournal
+from layerwise.checkpoint._sums import is_whole, read_sums, write_sums
+from layerwise.errors import DamagedError, InputError
+from layerwise.progress import Event, Listener, Noted, RunFinished, RunStarted, StageFinished
+
+RUN, HISTORY, MODEL = "run.json", "history.json", "model.keras"
+ARTEFACTS = (RUN, HISTORY, MODEL, "depth.svg", "report.html")
+_RUN_LIMIT = 16 << 20
+_MAY_DIFFER = ("versions", "machine")
+"""Facts that a resume may find changed: it says so and goes on."""
+
+
+class RunFolder:
+    """A folder with `run.json`, `history.json`, `checkpoints/` and, at the end, `model.keras`,
+    `depth.svg`, `report.html` and `SHA256SUMS`, which vouches for them.
+
+    Args:
+        path: a folder that does not exist yet, or an empty one; with `resume` that of a run.
+        request: what a recipe or the command line adds to `run.json`.
+        resume: go on with the run that is there.
+    """
+
+    def __init__(
+        self, path: Path, request: Mapping[str, Any] | None = None, *, resume: bool = False
+    ) -> None:
+        self.path = path
+        self._request, self._resume = dict(request or {}), resume
+        self._facts: Mapping[str, Any] = {}
+        self._pictures: Mapping[str, str] = {}
+
+    @contextmanager
+    def opened(self, facts: Mapping[str, Any], every: float, listen: Listener) -> Iterator[Journal]:
+        """Own the folder for a run, and give its journal.
+
+        Args:
+            facts: what is asked and on which data; with `resume` they must be those of the run.
+            every: seconds between two checkpoints inside one training.
+            listen: told of what is found.
+
+        Raises:
+            InputError: the folder cannot be used, or the run was started with something else.
+            RunLockedError: another process works on it.
+            DamagedError: `run.json` is not what was written.
+        """
+        if not self._resume:
+            files.claim_folder(self.path)
+        with files.RunLock(self.path) as lock:
+            if self._resume:
+                self._facts = self.started_with()
+                self._compare(facts, listen)
+            else:
+                # Another process may have been quicker between the claim and the lock.
+                files.claim_folder(self.path)
+                self._facts = {**facts, **self._request}
+                write_sums(self.path, {RUN: files.digest_json(self._facts)})
+                files.write_json(self.path / RUN, self._facts)
+            files.remove_leftovers(self.path)
+            files.make_folders(self.path / "checkpoints")
+            files.remove_leftovers(self.path / "checkpoints")
+            run = files.digest_json(self._facts)
+            yield KeptJournal(self.path / "checkpoints", run, every, listen, lock)
+
+    def check_room(self, stage_bytes: int) -> None:
+        """Raise `DiskFullError` where not even one stage can be kept.
+
+        That is the stage, and twice the stage in progress, whose optimizer may hold two more
+        numbers for each weight.
+        """
+        files.check_room(self.path, 7 * stage_bytes)
+
+    def started_with(self) -> dict[str, Any]:
+        """What `run.json` says.
+
+        Raises:
+            InputError: there is no run.
+            DamagedError: the file is not what was written.
+        """
+        try:
+            text = files.read_bytes(self.path, RUN, _RUN_LIMIT)
+        except FileNotFoundError as error:
+            raise InputError(f"{self.path} holds no run: there is no {RUN} in it.") from error
+        if not is_whole(self.path, RUN, read_sums(self.path).get(RUN)):
+            raise DamagedError(
+                f"{self.path / RUN} is damaged: its hash is not the one in SHA256SUMS. Restore "
+                "both from a copy, or start the run again in another folder."
+            )
+        try:
+            facts = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(f"{self.path / RUN} is no JSON.") from error
+        if not isinstance(facts, dict) or facts.get("schema") != 1:
+            raise DamagedError(f"{self.path / RUN} is no run of schema 1.")
+        return facts
+
+    def damaged(self) -> list[str] | None:
+        """The files of a finished run that are not what was written; None while unfinished."""
+        sums = read_sums(self.path)
+        if MODEL not in sums:
+            return None
+        return [name for name in ARTEFACTS if not is_whole(self.path, name, sums.get(name))]
+
+    def history(self) -> dict[str, Any]:
+        """`history.json` of a finished run, whose hash was checked."""
+        return json.loads((self.path / HISTORY).read_text())
+
+    def listen(self, event: Event) -> None:
+        """Write what an event brings."""
+        if isinstance(event, RunStarted):
+            self._pictures = event.pictures
+        elif isinstance(event, StageFinished):
+            files.write_json(self.path / HISTORY, event.history)
+        elif isinstance(event, RunFinished):
+            files.write_json(self.path / HISTORY, event.history)
+            if event.history["stages"]:
+                self._write_pages(event.history, event.explanation)
+
+    def keep_model(self, model: keras.Model) -> None:
+        """Write the chosen network.
+
+        Raises:
+            DiskFullError: there is no room.
+        """
+        variables = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
+        size = sum(variable.value.nbytes for variable in variables)
+        files.check_room(self.path, size)
+        with files.replacing(self.path / MODEL, size) as temporary:
+            model.save(temporary)
+
+    def seal(self) -> None:
+        """Vouch for the files of the finished run: from now on it counts as finished."""
+        write_sums(self.path, {name: files.digest_file(self.path / name) for name in ARTEFACTS})
+
+    def _compare(self, facts: Mapping[str, Any], listen: Listener) -> None:
+        """Refuse to go on with another run than the one that was started."""
+        for name, new in facts.items():
+            old = self._facts.get(name)
+            if old == new:
+                continue
+            if name not in _MAY_DIFFER:
+                raise InputError(
+                    f"The run in {self.path} was started with another {_difference(name, old, new)}"
+                )
+            listen(
+                Noted(
+                    f"The last bits may differ from those of an uninterrupted run: {name} "
+                    f"{old} then, {new} now."
+                )
+            )
+
+    def _write_pages(self, history: Mapping[str, Any], explanation: str) -> None:
+        svg = plots.to_svg(lambda ax: plots.depth_curve(history, ax))
+        files.write_text(self.path / "depth.svg", svg)
+        page = report.render(history, self._facts, explanation, svg, self._pictures)
+        files.write_text(self.path / "report.html", page)
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    """The first part of a fact that differs, by name."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        key = next(key for key in [*old, *new] if old.get(key) != new.get(key))
+        return _difference(f"{name}.{key}", old.get(key), new.get(key))
+    return f"`{name}`: {old!r} then, {new!r} now. Pass what it was started with."

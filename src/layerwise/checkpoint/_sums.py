@@ -1,0 +1,48 @@
+"""`SHA256SUMS`: the hash of every finished file of a run, as `sha256sum -c` reads it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from layerwise import files
+from layerwise.errors import DamagedError
+
+NAME = "SHA256SUMS"
+_LIMIT = 1 << 16
+
+
+def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    """Write the hashes, by file name."""
+    files.write_text(folder / NAME, "".join(f"{sha}  {name}\n" for name, sha in sums.items()))
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The hashes by file name; empty where there is no such file.
+
+    Raises:
+        DamagedError: a line is not what `write_sums` writes.
+    """
+    try:
+        text = files.read_bytes(folder, NAME, _LIMIT).decode()
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"{folder / NAME} is damaged: it is no text.") from error
+    sums = {}
+    for line in text.splitlines():
+        sha, separator, name = line.partition("  ")
+        if not separator or len(sha) != 64 or Path(name).name != name:
+            raise DamagedError(f"{folder / NAME} is damaged: a line is {line!r}.")
+        sums[name] = sha
+    return sums
+
+
+def is_whole(folder: Path, name: str, sha: str | None) -> bool:
+    """Whether a file is there with this hash."""
+    try:
+        with files.open_plain(folder, name) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == sha
+    except (FileNotFoundError, DamagedError):
+        return False

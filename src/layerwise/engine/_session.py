@@ -1,0 +1,210 @@
+"""One training of one stage on JAX: the state on the device, and the calls that move it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from layerwise import signals
+from layerwise._typing import Array
+from layerwise.datasets import Split
+from layerwise.engine._order import order
+from layerwise.engine._problem import Problem, Result, divergence
+from layerwise.engine._program import Program, State, window_of
+from layerwise.engine._recall import Recall
+from layerwise.engine._watch import Snapshot, Watch, fitting, restored_curves
+from layerwise.history import StopReason
+
+_CALL_SECONDS = 0.1
+"""How long a call into the program should last: long enough that Python costs nothing, short
+enough that progress moves and Ctrl-C is heard."""
+
+
+class Session:
+    """One training of one stage: the state on the device, and the calls that move it.
+
+    Args:
+        problem: what to train.
+        program: compiled for problems like this one.
+        watch: told of progress, asked where to start.
+    """
+
+    def __init__(self, problem: Problem, program: Program, watch: Watch) -> None:
+        self.problem, self.program, self.watch = problem, program, watch
+        self.train = on_device(problem.train)
+        self.validation = None if problem.validation is None else on_device(problem.validation)
+        self.rows = problem.train.rows
+        self.steps = math.ceil(self.rows / problem.batch_size)
+        self.window = window_of(self.rows)
+        self.names = [*program.names, *(f"val_{name}" for name in program.names)]
+        self.curves: dict[str, list[float]] = {}
+        self.callbacks = keras.callbacks.CallbackList(
+            list(problem.callbacks),
+            add_history=False,
+            model=problem.model,
+            epochs=problem.epochs,
+            steps=self.steps,
+        )
+
+    def to_the_end(self) -> Result:
+        """Train until the epochs are done, a callback says stop, or something is not finite.
+
+        A signal waits for the call in progress, so that there is a whole state to keep.
+        """
+        with signals.deferred():
+            self._begin()
+            last = self.problem.epochs * self.steps
+            while self.step < last and not self.problem.model.stop_training:
+                broken = self._advance(last)
+                if broken:
+                    self.write_back()
+                    done = max(self.step // self.steps, 1)
+                    return Result(self.curves, done, StopReason.DIVERGED, broken)
+                self.watch.pause(self._snapshot)
+                signals.check()
+            self.write_back()
+            if self.problem.epochs:
+                variables = self.problem.model.trainable_variables
+                self.problem.optimizer.finalize_variable_values(variables)
+            self.callbacks.on_train_end()
+        done = len(self.curves.get("loss", ()))
+        early = done < self.problem.epochs
+        return Result(
+            self.curves, done, StopReason.EARLY_STOPPING if early else StopReason.COMPLETED
+        )
+
+    def _begin(self) -> None:
+        self.problem.model.stop_training = False
+        self.callbacks.on_train_begin()
+        self.recall = Recall(self.problem.callbacks)
+        # The program takes its state's memory, so the state must share none with the layers.
+        self.state: State = jax.tree.map(jnp.copy, read_state(self.problem))
+        self.step, self.size = 0, 1
+        if self.watch.start is not None:
+            self._restore(self.watch.start)
+
+    def _advance(self, last: int) -> str:
+        """One call into the program; return what is not finite, or nothing."""
+        self.watch.moves()
+        watched = bool(self.problem.callbacks)
+        epoch, first = divmod(self.step, self.steps)
+        if watched and first == 0:
+            self._let_callbacks(self.callbacks.on_epoch_begin, epoch)
+        span = 1 if watched else self.window
+        stop = min(self.step + self.size, (epoch + span) * self.steps, last)
+        started = time.perf_counter()
+        logs, finite = self._call(epoch, first, stop - epoch * self.steps)
+        self.size = _next_size(stop - self.step, time.perf_counter() - started)
+        self.step = stop
+        done = stop // self.steps
+        if done > epoch:
+            self._keep(logs[: done - epoch])
+            self.watch.epochs(done, self._newest())
+        losses = self.curves.get("loss", ())[epoch:]
+        if not finite or not np.isfinite(losses).all():
+            return self._where_it_broke(epoch)
+        if watched and done > epoch:
+            self._let_callbacks(self.callbacks.on_epoch_end, epoch, self._newest())
+        return ""
+
+    def _snapshot(self) -> Snapshot:
+        arrays = {
+            f"{name}.{i}": np.asarray(value)
+            for name, values in self.state.items()
+            for i, value in enumerate(values)
+        }
+        arrays |= {f"curve.{name}": np.array(curve) for name, curve in self.curves.items()}
+        remembered, callbacks = self.recall.take()
+        stopped = bool(self.problem.model.stop_training)
+        facts = {"step": self.step, "stopped": stopped, "callbacks": callbacks}
+        return Snapshot({**arrays, **remembered}, facts)
+
+    def _restore(self, start: Snapshot) -> None:
+        self.state = {
+            name: [
+                jnp.array(fitting(start, f"{name}.{i}", value)) for i, value in enumerate(values)
+            ]
+            for name, values in self.state.items()
+        }
+        self.curves = restored_curves(start)
+        self.step = start.facts["step"]
+        self.problem.model.stop_training = start.facts["stopped"]
+        self.recall.restore(start.arrays, start.facts["callbacks"])
+
+    def _newest(self) -> dict[str, float]:
+        return {name: curve[-1] for name, curve in self.curves.items()}
+
+    def _call(self, epoch: int, first: int, stop: int) -> tuple[Array, bool]:
+        """Run the steps `first` to `stop`, counted from the start of `epoch`."""
+        orders = np.zeros((self.window, self.rows), np.int32)
+        for i in range(math.ceil(stop / self.steps)):
+            orders[i] = order(self.problem.seed, epoch + i, self.rows)
+        self.state, logs, finite = self.program.train(
+            self.state, self.train, self.validation, orders, np.int32(first), np.int32(stop)
+        )
+        return np.asarray(logs), bool(finite)
+
+    def _keep(self, logs: Array) -> None:
+        for row in logs.tolist():
+            for name, value in zip(self.names, row, strict=False):
+                self.curves.setdefault(name, []).append(value)
+
+    def _where_it_broke(self, epoch: int) -> str:
+        """What is not finite, in which epoch; the call began in epoch `epoch`."""
+        past = self.curves.get("loss", [])
+        running = float(np.asarray(self.state["metrics"][0]))
+        broken = next((i for i, value in enumerate(past) if not math.isfinite(value)), None)
+        what = "the weights were" if broken is None and math.isfinite(running) else "the loss was"
+        self.write_back(copy=True)
+        return divergence(what, epoch if broken is None else broken, self.problem.optimizer)
+
+    def _let_callbacks(self, hook: Callable[..., None], *arguments: Any) -> None:
+        """Let callbacks see the layers and the optimizer as they stand, and take their changes."""
+        self.write_back(copy=True)
+        hook(*arguments)
+        metrics = self.state["metrics"]
+        self.state = jax.tree.map(jnp.copy, {**read_state(self.problem), "metrics": metrics})
+
+    def write_back(self, copy: bool = False) -> None:
+        """Give the layers and the optimizer the values that the program reached.
+
+        With `copy` the program may go on: it takes the memory of its state, so what the layers
+        hold must be their own.
+        """
+        for name, variables in _state_variables(self.problem).items():
+            for variable, value in zip(variables, self.state[name], strict=True):
+                variable.assign(jnp.copy(value) if copy else value)
+
+
+def _next_size(steps: int, seconds: float) -> int:
+    """How many steps the next call gets, so that it lasts about as long as a call should."""
+    wanted = steps * _CALL_SECONDS / max(seconds, 1e-6)
+    return max(1, min(int(wanted), 16 * steps))
+
+
+def _state_variables(problem: Problem) -> dict[str, list[Any]]:
+    model = problem.model
+    return {
+        "trainable": model.trainable_variables,
+        "frozen": model.non_trainable_variables,
+        "optimizer": problem.optimizer.variables,
+        "metrics": model.metrics_variables,
+    }
+
+
+def read_state(problem: Problem) -> State:
+    return {
+        name: [variable.value for variable in variables]
+        for name, variables in _state_variables(problem).items()
+    }
+
+
+def on_device(split: Split) -> Mapping[str, Any]:
+    return jax.tree.map(jnp.asarray, split.tree())

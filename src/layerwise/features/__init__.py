@@ -1,0 +1,12 @@
+"""The trunk's outputs for every split: what the next stage trains on, computed once.
+
+`_features` passes the splits through block after block; `_memory` and `_disk` are the two places
+where the outputs may lie, with the face that `_store` fixes; `_entry` is the format on disk.
+"""
+
+from __future__ import annotations
+
+from layerwise.features._disk import Disk as Disk
+from layerwise.features._features import Features as Features
+from layerwise.features._memory import Memory as Memory
+from layerwise.features._store import Store as Store

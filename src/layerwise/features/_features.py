@@ -1,0 +1,191 @@
+"""The features of one growing network, and the key under which each can be found again."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import itertools
+import json
+import math
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+import layerwise
+from layerwise._typing import Array, Shape
+from layerwise.datasets import Split
+from layerwise.features._memory import Memory
+from layerwise.features._store import Store
+from layerwise.signals import check
+
+_CHUNK_BYTES = 32 << 20
+"""About how much of input and output together passes through a block at a time."""
+
+_FORMAT = 1
+"""To be raised when features are computed in another way, so that none from before is found."""
+
+
+class Features:
+    """The features of one growing network.
+
+    Args:
+        splits: the data that the first stage sees, by name; each becomes its own features.
+        store: where later features go; RAM by default.
+        origin: the fingerprint of the data. Where it is missing, or the digest of a block is,
+            nothing is ever found again: what is not told apart cannot be trusted.
+    """
+
+    def __init__(
+        self, splits: Mapping[str, Split], store: Store | None = None, origin: str = ""
+    ) -> None:
+        self._splits = dict(splits)
+        self._store = store or Memory()
+        self._origin = origin
+        self._longest = max((split.rows for split in self._splits.values()), default=0)
+        self._passed: tuple[tuple[str, str], ...] = ()
+        self._keys: dict[str, str] = {}
+        self.finite = True
+        """Whether every feature is a finite number. Raw data are, or were refused before."""
+
+    @property
+    def depth(self) -> int:
+        """How many blocks these features have passed."""
+        return len(self._passed)
+
+    def __getitem__(self, name: str) -> Split:
+        return self._splits[name]
+
+    def get(self, name: str) -> Split | None:
+        """The features of a split, or None where there is no such split."""
+        return self._splits.get(name)
+
+    def advance(
+        self,
+        forward: Callable[[Array], Array],
+        output_shape: Shape,
+        block: str = "",
+        *,
+        dtype: str | None = None,
+    ) -> None:
+        """Pass every split through the newest block, in inference mode, and forget what was.
+
+        What the store has already is not computed again. An interruption leaves these features as
+        they were, and in the store the splits that were done.
+
+        Args:
+            forward: from `(n_rows, ...)` to `(n_rows, *output_shape)`, always called with the
+                same number of rows.
+            output_shape: the shape of one sample's features; None where it is not fixed.
+            block: SHA-256 in hex over all that decides the block's output: its configuration and
+                its weights.
+            dtype: what to store, such as `"float16"`; as the block gives it by default.
+        """
+        chunk = self._chunk_rows(output_shape)
+        passed = (*self._passed, (block, dtype or ""))
+        keys, outputs = self._keys_after(passed), {}
+        for name, split in self._splits.items():
+            found = self._found(keys[name], split.rows, output_shape)
+            if found is None:
+                chunks = _passing(split.x, forward, chunk, dtype)
+                first = next(chunks)
+                shape = (split.rows, *first.shape[1:])
+                every = itertools.chain([first], chunks)
+                found = self._store.put(keys[name], shape, first.dtype, every)
+            outputs[name] = found
+        self._become(passed, keys, outputs)
+
+    def recall(self, blocks: Sequence[str], *, dtype: str | None = None) -> int:
+        """Go on, without computing, to the deepest features that the store has of every split.
+
+        Those of the blocks between are not needed, and as a rule no longer there.
+
+        Args:
+            blocks: digests of the blocks to be passed next, in order, as for `advance`.
+            dtype: as for `advance`.
+
+        Returns:
+            How many of the blocks are passed now; 0 where nothing was found.
+        """
+        for n in range(len(blocks), 0, -1):
+            passed = (*self._passed, *((block, dtype or "") for block in blocks[:n]))
+            keys = self._keys_after(passed)
+            outputs = {
+                name: found
+                for name, split in self._splits.items()
+                if (found := self._found(keys[name], split.rows)) is not None
+            }
+            if len(outputs) == len(self._splits):
+                self._become(passed, keys, outputs)
+                return n
+        return 0
+
+    def _become(
+        self,
+        passed: tuple[tuple[str, str], ...],
+        keys: dict[str, str],
+        outputs: Mapping[str, NDArray[Any]],
+    ) -> None:
+        before, self._keys, self._passed = self._keys, keys, passed
+        self._splits = {name: replace(self._splits[name], x=x) for name, x in outputs.items()}
+        self.finite = all(self._store.finite(key) for key in keys.values())
+        for key in before.values():
+            self._store.drop(key)
+
+    def _found(self, key: str, rows: int, output_shape: Shape | None = None) -> NDArray[Any] | None:
+        """What the store has, if it can be what the block gives."""
+        x = self._store.get(key)
+        if x is None:
+            return None
+        sample = x.shape[1:] if output_shape is None else output_shape
+        alike = len(sample) == x.ndim - 1 and all(
+            expected in (None, n) for expected, n in zip(sample, x.shape[1:], strict=True)
+        )
+        if alike and len(x) == rows:
+            return x
+        self._store.drop(key)
+        return None
+
+    def _chunk_rows(self, output_shape: Shape) -> int:
+        row = self._splits["train"].x[:1].nbytes + 4 * math.prod(n or 1 for n in output_shape)
+        return max(1, min(self._longest, _CHUNK_BYTES // row))
+
+    def _keys_after(self, passed: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """For each split SHA-256 over all that its features depend on.
+
+        The longest split is among it: with the shapes it decides how many rows pass at a time,
+        and other numbers of rows may give other last bits.
+        """
+        facts = [_FORMAT, _CHUNK_BYTES, self._longest, self._origin, passed, _versions()]
+        if not (self._origin and all(block for block, _ in passed)):
+            facts.append(secrets.token_hex(16))
+        return {
+            name: hashlib.sha256(json.dumps([name, *facts]).encode()).hexdigest()
+            for name in self._splits
+        }
+
+
+def _versions() -> list[str]:
+    """What computes. Keras has imported its backend already, whichever it is."""
+    backend = keras.backend.backend()
+    computing = importlib.import_module(backend)
+    return [layerwise.__version__, keras.__version__, backend, computing.__version__]
+
+
+def _passing(
+    x: Array, forward: Callable[[Array], Array], chunk: int, dtype: str | None
+) -> Iterator[NDArray[Any]]:
+    """Equal chunks, the last one padded: in inference mode each row stands alone."""
+    for start in range(0, len(x), chunk):
+        check()
+        rows = x[start : start + chunk]
+        if len(rows) < chunk:
+            rows = np.concatenate([rows, np.repeat(rows[:1], chunk - len(rows), axis=0)])
+        done = np.asarray(forward(rows))[: len(x) - start]
+        # A number too large for the type becomes infinite, and `finite` tells of it.
+        with np.errstate(over="ignore"):
+            yield done if dtype is None else done.astype(dtype, copy=False)

@@ -1,0 +1,68 @@
+"""What was asked, on which data, with which versions: the content of `run.json`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import asdict
+from typing import Any
+
+import keras
+
+import layerwise
+from layerwise.datasets import Dataset
+from layerwise.objectives import name_of
+from layerwise.training._settings import Settings
+
+
+def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
+    """The facts of a run, ready for JSON. A resume must be given the same."""
+    tuning = settings.fine_tune
+    return {
+        "schema": 1,
+        "seed": settings.seed,
+        "replicates": settings.replicates,
+        "engine": settings.engine.name,
+        "backend": keras.backend.backend(),
+        "depth_rule": str(settings.depth_rule),
+        "head": settings.head,
+        "monitor": settings.monitor,
+        "max_depth": settings.max_depth,
+        "fine_tune": None if tuning is None else asdict(tuning),
+        "baseline": settings.baseline,
+        "on_divergence": settings.on_divergence,
+        "score_test_each_stage": settings.score_test_each_stage,
+        "stages": _of_the_first_stage(settings),
+        "data": data.describe(),
+        "versions": _versions(),
+        "machine": {"processor": platform.machine(), "cores": cores()},
+    }
+
+
+def cores() -> int:
+    """How many cores this process may use: sums are split over them, which moves the last bits."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _versions() -> dict[str, str]:
+    backend = keras.backend.backend()
+    return {
+        "layerwise": layerwise.__version__,
+        "python": platform.python_version(),
+        "keras": keras.version(),
+        backend: importlib.metadata.version(backend),
+    }
+
+
+def _of_the_first_stage(settings: Settings) -> dict[str, Any]:
+    """What a stage is trained with; deeper ones may differ where the user gave a callable."""
+    optimizer = settings.optimizer(1)
+    return {
+        "objective": name_of(settings.objective(1)),
+        "optimizer": type(optimizer).__name__,
+        "epochs": settings.epochs(1),
+        "batch size": settings.batch_size(1),
+    }

@@ -1,0 +1,177 @@
+"""Training one stage of one replicate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from layerwise._random import Stream
+from layerwise.checkpoint import Journal
+from layerwise.engine import Problem, Result
+from layerwise.growth import Stage, audit, digest
+from layerwise.history import StopReason
+from layerwise.objectives import finish, name_of, predicts_targets
+from layerwise.progress import Listener
+from layerwise.training._outcome import Outcome
+from layerwise.training._replica import Replica, predictor_metrics
+from layerwise.training._sprout import Sprout, sprout_predictor, stage_problem
+from layerwise.training._trained import Job, trained
+from layerwise.training._view import UnusableFeaturesError
+
+_RETRIES = 3
+
+
+def train_stage(replica: Replica, depth: int, journal: Journal, listen: Listener) -> Outcome:
+    """Grow a block and a head, train them on the features of the trunk, freeze them.
+
+    What an earlier session has done already is taken from the journal. A stage that diverges
+    ends the replicate, unless it is to be tried again at half the learning rate.
+    """
+    if replica.stages:
+        replica.view.advance(replica.stages[-1])
+    tries = 1 + _RETRIES * (replica.settings.on_divergence == "retry")
+    for number in range(tries):
+        outcome = _Attempt(replica, depth, number, journal, listen).outcome()
+        if outcome.stop_reason != StopReason.DIVERGED:
+            return outcome
+    replica.diverged = True
+    return outcome
+
+
+class _Attempt:
+    """One try at a stage; where it does not diverge, the stage joins the trunk.
+
+    Args:
+        replica: that grows.
+        depth: of the stage.
+        number: of the try; each halves the learning rate of the one before.
+        journal: of the run.
+        listen: told of progress.
+    """
+
+    def __init__(
+        self, replica: Replica, depth: int, number: int, journal: Journal, listen: Listener
+    ) -> None:
+        self.replica, self.depth, self.number = replica, depth, number
+        self.journal, self.listen = journal, listen
+        self.name = f"stage-{depth:04d}-{replica.index}" + (f"-retry-{number}" if number else "")
+        self.grown = replica.sprout(depth, 0.5**number)
+        self.plan = self.grown.plan(replica.settings)
+        self._started = time.perf_counter()
+        self._seconds_before = 0.0
+
+    def outcome(self) -> Outcome:
+        """Train, freeze and score."""
+        grown, replica = self.grown, self.replica
+        problem = cache(lambda: replica.problem(grown))
+        result = self._train(self.name, grown, problem)
+        if grown.head is not None:
+            grown.head.trainable = True
+        if result.stop_reason == StopReason.DIVERGED:
+            return self._failed(result)
+        block = finish(grown.objective, grown.block)
+        ends = predicts_targets(grown.objective)
+        stage = Stage(
+            depth=self.depth,
+            block=block,
+            head=grown.head,
+            predictor=grown.head if ends else None,
+            digest=digest(block),
+        )
+        kept = self.journal.find(f"{self.name}-scores", self.plan, stage.digest)
+        metrics = {} if kept else self._scores(problem())
+        curves = {name: list(values) for name, values in result.curves.items()}
+        if not ends and replica.data.labels is not None:
+            stage, scores, more = self._predict(stage, scored=kept is not None)
+            metrics = {split: {**metrics[split], **scores[split]} for split in metrics}
+            curves |= more
+        replica.stages.append(stage)
+        audit(replica.stages[-2:-1])
+        if kept is not None:
+            return Outcome.restored_from(kept)
+        outcome = self._outcome(result, metrics, curves)
+        self.journal.keep(f"{self.name}-scores", self.plan, outcome.snapshot(), stage.digest)
+        return outcome
+
+    def _train(self, name: str, grown: Sprout, problem: Callable[[], Problem]) -> Result:
+        job = Job(
+            name=name,
+            plan=grown.plan(self.replica.settings),
+            below=self.replica.trunk(self.depth - 1),
+            layers={"block": grown.block, "head": grown.head},
+            problem=problem,
+        )
+        engine = self.replica.settings.engine
+        try:
+            result = trained(job, engine, self.journal, self.listen)
+        except UnusableFeaturesError as error:
+            return Result({}, 0, StopReason.DIVERGED, str(error))
+        self._seconds_before += result.seconds_before
+        return result
+
+    def _scores(self, problem: Problem) -> dict[str, dict[str, float]]:
+        """Metrics of every split, in inference mode."""
+        view, engine = self.replica.view, self.replica.settings.engine
+        return {
+            name: engine.evaluate(problem, view.rows(name, problem.objective))
+            for name in view.names
+        }
+
+    def _predict(
+        self, stage: Stage, *, scored: bool
+    ) -> tuple[Stage, dict[str, dict[str, float]], dict[str, list[float]]]:
+        """Train a classifier or regressor on the frozen features; give its scores and curves.
+
+        The block is behind the features, out of reach: this cannot disturb the stage.
+        """
+        replica, settings = self.replica, self.replica.settings
+        replica.view.advance(stage)
+        seed = replica.seed(Stream.CLASSIFIER, self.depth)
+        grown = sprout_predictor(settings, replica.view, self.depth, seed)
+        problem = cache(lambda: stage_problem(settings, replica.view, grown, seed))
+        result = self._train(f"{self.name}-predictor", grown, problem)
+        scores = {} if scored else self._scores(problem())
+        return (
+            replace(stage, predictor=grown.head),
+            {
+                split: {_renamed(k): v for k, v in values.items()}
+                for split, values in scores.items()
+            },
+            {_renamed(name): list(values) for name, values in result.curves.items()},
+        )
+
+    def _failed(self, result: Result) -> Outcome:
+        replica = self.replica
+        names = [name for name in result.curves if not name.startswith("val_")] or ["loss"]
+        if not predicts_targets(self.grown.objective) and replica.data.labels is not None:
+            names += predictor_metrics(replica.data)
+        metrics = {split: dict.fromkeys(names, np.nan) for split in replica.view.names}
+        return self._outcome(result, metrics, dict(result.curves))
+
+    def _outcome(
+        self,
+        result: Result,
+        metrics: dict[str, dict[str, float]],
+        curves: dict[str, list[float]],
+    ) -> Outcome:
+        return Outcome(
+            objective=name_of(self.grown.objective),
+            head=self.grown.head_policy,
+            parameters=self.grown.parameters,
+            epochs=result.epochs,
+            stop_reason=result.stop_reason,
+            message=result.message,
+            seconds=time.perf_counter() - self._started + self._seconds_before,
+            metrics=metrics,
+            curves=curves,
+            retries=self.number,
+        )
+
+
+def _renamed(name: str) -> str:
+    """The predictor's loss stands beside the objective's own: `predictor_loss`."""
+    return name.replace("loss", "predictor_loss") if name in ("loss", "val_loss") else name
