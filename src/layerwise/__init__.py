@@ -20,6 +20,7 @@ if "KERAS_BACKEND" not in os.environ and "keras" not in sys.modules:
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from layerwise.checkpoint import load as load
     from layerwise.datasets import Dataset as Dataset
     from layerwise.datasets import load_dataset as load_dataset
     from layerwise.depth import FixedDepth as FixedDepth
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 # `import keras` alone takes more than a second, so each public name loads its room on first use.
 _ROOMS = {
+    "load": "checkpoint",
     "Dataset": "datasets",
     "load_dataset": "datasets",
     "FixedDepth": "depth",

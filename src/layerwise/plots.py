@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwise.errors import visible
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLOURS = {"train": "#7a8699", "validation": "#0b6bcb", "test": "#c2570c"}
+_MOST_NAMED = 12
+"""Classes that a legend names; a small picture has no room for more."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -76,7 +80,7 @@ def depth_curve(history: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     if chosen is not None:
         ax.axvline(chosen, color="#2a9d4a", lw=1.2, ls=":", label=f"chosen depth {chosen}")
     ax.set_xlabel("depth (blocks)")
-    ax.set_ylabel(name.replace("_", " "))
+    ax.set_ylabel(visible(name.replace("_", " ")), parse_math=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _clean(ax)
     return ax
@@ -102,7 +106,7 @@ def learning_curves(history: Mapping[str, Any], name: str, ax: Axes | None = Non
     ax.vlines(starts[1:-1] + 0.5, *bounds, color="#b9c1cc", lw=0.5)
     ax.set_ylim(bounds)
     ax.set_xlabel("epoch, over all stages")
-    ax.set_ylabel(name.replace("_", " "))
+    ax.set_ylabel(visible(name.replace("_", " ")), parse_math=False)
     _clean(ax)
     return ax
 
@@ -124,11 +128,18 @@ def scatter(
         panel.set_title(f"{name} ({len(y)} rows)", fontsize=9)
         _clean(panel, legend=False)
     # A legend takes a label with a leading underscore for none, and a dollar for mathematics.
-    legend = panels[-1].legend(handles, [f" {label}" for label in classes], title="class")
+    names = [f" {_short(visible(label))}" for label in classes[:_MOST_NAMED]]
+    if len(classes) > _MOST_NAMED:
+        names[-1] = f" and {len(classes) - _MOST_NAMED + 1} more"
+    legend = panels[-1].legend(handles[: len(names)], names, title="class")
     legend.set_frame_on(False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return _svg_of(figure)
+
+
+def _short(text: str, most: int = 24) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _clean(ax: Axes, legend: bool = True) -> None:

@@ -1,7 +1,8 @@
 """What a run leaves on disk, and how a later session goes on from it.
 
 `_folder` is the run folder, `_sums` vouches for its files, `_journal` keeps the trainings that are
-done and the one in progress, `_format` is one checkpoint as files.
+done and the one in progress, `_format` is one checkpoint as files, `_network` the chosen network as
+data.
 """
 
 from __future__ import annotations
@@ -9,3 +10,4 @@ from __future__ import annotations
 from layerwise.checkpoint._folder import RunFolder as RunFolder
 from layerwise.checkpoint._journal import Journal as Journal
 from layerwise.checkpoint._journal import RunWatch as RunWatch
+from layerwise.checkpoint._network import load as load

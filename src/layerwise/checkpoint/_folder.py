@@ -12,6 +12,7 @@ import keras
 
 from layerwise import files, plots, report
 from layerwise.checkpoint._journal import Journal, KeptJournal
+from layerwise.checkpoint._network import keep_network
 from layerwise.checkpoint._sums import is_whole, read_sums, write_sums
 from layerwise.errors import DamagedError, InputError
 from layerwise.progress import Event, Listener, Noted, RunFinished, RunStarted, StageFinished
@@ -128,7 +129,7 @@ class RunFolder:
                 self._write_pages(event.history, event.explanation)
 
     def keep_model(self, model: keras.Model) -> None:
-        """Write the chosen network.
+        """Write the chosen network, for Keras and as data.
 
         Raises:
             DiskFullError: there is no room.
@@ -136,6 +137,7 @@ class RunFolder:
         variables = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
         size = sum(variable.value.nbytes for variable in variables)
         files.check_room(self.path, size)
+        keep_network(self.path / "checkpoints", files.digest_json(self._facts), model)
         with files.replacing(self.path / MODEL, size) as temporary:
             model.save(temporary)
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from layerwise import depth as depths
+from layerwise.errors import visible
 from layerwise.history import History
 from layerwise.recipes import Recipe
 from layerwise.report import format_metric, verdict
@@ -17,8 +18,8 @@ from layerwise.report import format_metric, verdict
 
 def _console() -> Console:
     """As wide as the terminal; wide enough for any table where there is none."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=220)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=220)
 
 
 def print_recipes(recipes: Sequence[Recipe]) -> None:
@@ -47,8 +48,8 @@ def print_result(recipe: Recipe, history: History, folder: Path) -> None:
     console.print(f"Chosen depth: {history.selected_depth}")
     for name, value in (history.test or {}).items():
         console.print(f"Test {name.replace('_', ' ')}: {format_metric(value)}")
-    console.print(f"Run folder: {folder}", soft_wrap=True, markup=False)
-    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, markup=False)
+    console.print(visible(f"Run folder: {folder}"), soft_wrap=True)
+    console.print(visible(f"Report: {folder / 'report.html'}"), soft_wrap=True)
 
 
 def _depth_table(recipe: Recipe, history: dict[str, Any]) -> Table:

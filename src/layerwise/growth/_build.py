@@ -23,7 +23,8 @@ def attach(layer: keras.Layer, shape: Shape, dtype: str, what: str, seed: int = 
         seed: of initializers that the layer makes only now.
 
     Raises:
-        InputError: the layer cannot take such features, or gives more than one output.
+        InputError: the layer cannot take such features, gives more than one output, or has a name
+            that no file can keep.
     """
     try:
         with seeded(seed):
@@ -37,6 +38,11 @@ def attach(layer: keras.Layer, shape: Shape, dtype: str, what: str, seed: int = 
         raise InputError(
             f"{what} ({layer.name}) must return one array. Received: {type(output).__name__}."
         )
+    for variable in layer.variables:
+        if "\x00" in variable.path:
+            raise InputError(
+                f"{what} holds a layer whose name no file can keep: {variable.path!r}. Rename it."
+            )
     return tuple(output.shape[1:])
 
 
