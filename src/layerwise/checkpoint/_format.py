@@ -100,7 +100,7 @@ def read(root: Path, folder: str) -> Checkpoint:
             tensors = files.read_bytes(root, f"{folder}/{TENSORS}", size)
         except FileNotFoundError as error:
             raise DamagedError(f"The checkpoint {folder} has lost its tensors.") from error
-        if hashlib.sha256(tensors).hexdigest() != digest:
+        if len(tensors) != size or hashlib.sha256(tensors).hexdigest() != digest:
             raise DamagedError(f"The tensors of the checkpoint {folder} are not those written.")
         return Checkpoint(
             name=str(manifest["name"]),
@@ -113,7 +113,13 @@ def read(root: Path, folder: str) -> Checkpoint:
                 _restored(load_tensors(tensors), manifest["types"]), dict(manifest["facts"])
             ),
         )
-    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        safetensors.SafetensorError,
+    ) as error:
         if isinstance(error, DamagedError):
             raise
         raise DamagedError(f"The checkpoint {folder} breaks its format: {error}.") from error
