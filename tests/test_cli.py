@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import layerwise.cli._run
 import layerwise.recipes
 from layerwise.datasets import Dataset
 from layerwise.errors import LayerwiseError
+from layerwise.files import RunLock
 from layerwise.recipes import Recipe
 
 NAMES = ["digits", "blobs-supervised", "blobs-autoencoder", "cifar10-supervised"]
@@ -322,6 +324,89 @@ def test_out_on_a_run_is_refused(blobs: Job) -> None:
     refused = call("run", *SMALL, "--out", blobs.folder)
     assert_refused(refused, str(blobs.folder), "holds a run", "layerwise resume")
     assert contents(blobs.folder) == before
+
+
+def test_resume_of_a_finished_run_prints_its_summary(blobs: Job) -> None:
+    before = contents(blobs.folder)
+    ended = call("resume", blobs.folder, "--json")
+    assert ended == Ended(0, blobs.ended.out, "")
+    assert contents(blobs.folder) == before
+    assert "Chosen depth" in call("resume", blobs.folder).out
+
+
+def test_resume_makes_damaged_files_again(blobs: Job, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(blobs.folder, tmp_path / "run"))
+    page = bytearray((folder / "report.html").read_bytes())
+    page[100] ^= 1
+    (folder / "report.html").write_bytes(page)
+    ended = call("resume", folder, "--json")
+    assert ended.code == 0
+    assert "report.html is damaged. It is made again." in ended.err
+    assert ended.err.count("from its checkpoint") == 2
+    assert without(json.loads(ended.out), "seconds") == without(
+        json.loads(blobs.ended.out), "seconds"
+    )
+    assert call("resume", folder, "--json").err == ""
+
+
+def test_resume_goes_on_with_the_options_of_the_run(blobs: Job, tmp_path: Path) -> None:
+    """As if it had been killed before it began to train; its seed is 5."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("run.json", "SHA256SUMS"):
+        shutil.copy(blobs.folder / name, folder)
+    (folder / "SHA256SUMS").write_text(
+        next(
+            line
+            for line in (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+            if "run.json" in line
+        )
+    )
+    ended = call("resume", folder, "--json")
+    assert ended.code == 0
+    assert without(json.loads(ended.out), "seconds") == without(
+        json.loads(blobs.ended.out), "seconds"
+    )
+
+
+def test_resume_where_there_is_no_run(tmp_path: Path) -> None:
+    assert_refused(call("resume", tmp_path), str(tmp_path), "holds no run")
+    assert_refused(call("resume", tmp_path / "nowhere"), "nowhere", "holds no run")
+
+
+def test_resume_of_a_damaged_run_json(blobs: Job, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(blobs.folder, tmp_path / "run"))
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"seed": 5', '"seed": 6'))
+    before = contents(folder)
+    assert_refused(call("resume", folder), "run.json", "damaged")
+    assert contents(folder) == before
+
+
+def test_the_second_process_is_told_who_owns_the_run_before_slow_imports(blobs: Job) -> None:
+    """The import of Keras takes seconds; the answer, a fraction of one."""
+    script = (
+        "import atexit, sys; from layerwise.cli import main;"
+        "atexit.register(lambda: print('keras' in sys.modules)); main()"
+    )
+    command = [sys.executable, "-c", script, "resume", str(blobs.folder)]
+    with RunLock(blobs.folder):
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (second.returncode, second.stdout) == (1, "False\n")
+    assert f"process {os.getpid()} on" in second.stderr
+
+
+def test_resume_of_a_run_from_python(tmp_path: Path) -> None:
+    layerwise.train(
+        np.eye(10),
+        [0, 1] * 5,
+        block=lambda depth: keras.layers.Dense(2),
+        epochs=1,
+        max_depth=1,
+        run_dir=tmp_path / "run",
+        verbose=0,
+    )
+    assert_refused(call("resume", tmp_path / "run"), "started from Python", "layerwise.resume(")
 
 
 def test_out_on_other_files_is_refused(tmp_path: Path) -> None:

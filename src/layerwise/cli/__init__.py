@@ -17,6 +17,7 @@ from layerwise.errors import (
     MissingDependencyError,
     visible,
 )
+from layerwise.files import RunLock
 from layerwise.signals import Stopped, stop_on_signals
 
 app = typer.Typer(
@@ -147,6 +148,8 @@ def resume(
     ] = False,
 ) -> None:
     """Go on with a run, to the result that it would have had."""
+    # Before the slow imports: who is second is told at once.
+    RunLock(run).refuse_where_owned()
     from layerwise.cli._run import resume_run
 
     resume_run(run, data_dir, as_json=json)

@@ -190,6 +190,10 @@ class RunLock:
         self._held: tuple[Path, Owner, threading.Thread] | None = None
         self._stop = threading.Event()
 
+    def refuse_where_owned(self) -> None:
+        """Raise `RunLockedError` where an owner lives, without becoming one: a cheap first look."""
+        _refuse_where_alive(self.folder, _locks(self.folder).values())
+
     def acquire(self) -> None:
         """Become the owner, or raise at once.
 

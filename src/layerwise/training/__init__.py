@@ -9,6 +9,7 @@ from typing import Any
 from layerwise._typing import EngineName
 from layerwise.checkpoint import RunFolder
 from layerwise.depth import DepthRule, Plateau
+from layerwise.files import RunLock
 from layerwise.finetune import FineTune
 from layerwise.training._arguments import read_arguments
 from layerwise.training._result import TrainResult as TrainResult
@@ -177,4 +178,5 @@ def resume(
         >>> after.selected_depth == before.selected_depth
         True
     """
+    RunLock(Path(run_dir)).refuse_where_owned()
     return train(x, y, run_dir=RunFolder(Path(run_dir), resume=True), verbose=verbose, **arguments)
