@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -72,6 +73,17 @@ def test_recipes_are_listed() -> None:
     assert (ended.code, ended.err) == (0, "")
     assert [line.split()[0] for line in ended.out.splitlines()] == NAMES
     assert all(recipe.summary in ended.out for recipe in layerwise.recipes.all_recipes())
+
+
+def test_the_doctor_shows_versions_and_room(tmp_path: Path) -> None:
+    ended = call("doctor", "--out", tmp_path / "not" / "yet")
+    assert (ended.code, ended.err) == (0, "")
+    found = dict(line.split(None, 1) for line in ended.out.splitlines())
+    assert found["keras"].strip() == keras.version()
+    assert found["backend"].strip() == "jax"
+    free = shutil.disk_usage(tmp_path).free / 2**30
+    assert abs(float(re.search(r"([\d.]+) GB", ended.out)[1]) - free) < 5  # type: ignore[index]
+    assert list(tmp_path.iterdir()) == []
 
 
 class Job(NamedTuple):

@@ -69,6 +69,13 @@ LINES: list[Any] = [
         id="diverged",
     ),
     pytest.param(
+        a_stage(2, stop_reason="diverged", retries=3, message="the loss was not finite"),
+        "validation.accuracy",
+        "stage 2, train accuracy 0.9991, validation accuracy 0.9778, 30 epochs, 0.9 s, diverged, "
+        "retried 3 times at half the learning rate, the loss was not finite",
+        id="the message of a divergence",
+    ),
+    pytest.param(
         a_stage(3, train=REPLICATES, validation=REPLICATES, diverged=2),
         "validation.accuracy",
         "stage 3, train accuracy 0.9000 ± 0.0123, validation accuracy 0.9000 ± 0.0123, 30 epochs, "

@@ -52,6 +52,10 @@ def stage_line(stage: Mapping[str, Any], monitor: str) -> str:
         parts.append(stage["stop_reason"].replace("_", " "))
     if stage.get("diverged"):
         parts.append(f"{stage['diverged']} diverged")
+    if stage.get("retries"):
+        parts.append(f"retried {stage['retries']} times at half the learning rate")
+    if stage.get("message"):
+        parts.append(stage["message"])
     return ", ".join(parts)
 
 

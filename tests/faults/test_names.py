@@ -14,7 +14,7 @@ import pytest
 from hostile_names import HOSTILE
 
 import layerwise
-from layerwise.checkpoint import RunFolder
+from layerwise.checkpoint import Room, RunFolder
 from layerwise.datasets import Dataset
 from layerwise.errors import InputError, LayerwiseError, visible
 
@@ -169,7 +169,7 @@ def test_a_hostile_run_folder_is_a_folder(name: str, tmp_path: Path) -> None:
     parent.mkdir(parents=True)
     folder = parent / name.lstrip("/~")
     try:
-        with RunFolder(folder).opened({"schema": 1}, 30.0, lambda event: None):
+        with RunFolder(folder).opened({"schema": 1}, 30.0, Room(), lambda event: None):
             pass
     except (LayerwiseError, ValueError):
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]

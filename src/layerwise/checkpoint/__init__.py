@@ -7,6 +7,8 @@ data.
 
 from __future__ import annotations
 
+from layerwise.checkpoint._folder import NoFolder as NoFolder
+from layerwise.checkpoint._folder import Room as Room
 from layerwise.checkpoint._folder import RunFolder as RunFolder
 from layerwise.checkpoint._journal import Journal as Journal
 from layerwise.checkpoint._journal import RunWatch as RunWatch

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,62 @@ ARTEFACTS = (RUN, HISTORY, MODEL, "depth.svg", "report.html")
 _RUN_LIMIT = 16 << 20
 _MAY_DIFFER = ("versions", "machine")
 """Facts that a resume may find changed: it says so and goes on."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a run will need on disk.
+
+    Args:
+        stage_bytes: about what the variables of the first stage take.
+        stages: how many there may be, all replicates together.
+    """
+
+    stage_bytes: int = 0
+    stages: int = 0
+
+    def check(self, folder: Path, listen: Listener) -> None:
+        """Refuse where not even one stage fits, and say so where not all may.
+
+        While a stage trains it is kept twice, with an optimizer that may hold two more numbers
+        for each weight.
+
+        Raises:
+            DiskFullError: not even one stage has room.
+        """
+        in_progress = 6 * self.stage_bytes
+        files.check_room(folder, in_progress + self.stage_bytes)
+        whole, free = in_progress + (2 + self.stages) * self.stage_bytes, files.free_bytes(folder)
+        if free < whole:
+            listen(
+                Noted(
+                    f"The run may need {whole:,} bytes in {folder}, and {free:,} are free. What is "
+                    "finished is kept in any case."
+                )
+            )
+
+
+class NoFolder:
+    """A run that leaves nothing: the face of `RunFolder`, and nothing behind it."""
+
+    path: Path | None = None
+    how_to_resume = "Nothing was kept: pass `run_dir` to be able to go on."
+
+    @contextmanager
+    def opened(
+        self, facts: Mapping[str, Any], every: float, room: Room, listen: Listener
+    ) -> Iterator[Journal]:
+        """A journal that remembers nothing."""
+        yield Journal()
+
+    def listen(self, event: Event) -> None:
+        """Nothing is written."""
+
+    def keep_model(self, model: keras.Model) -> None:
+        """Nothing is written."""
+
+    def seal(self) -> None:
+        """Nothing is written."""
 
 
 class RunFolder:
@@ -43,19 +101,24 @@ class RunFolder:
         self._pictures: Mapping[str, str] = {}
 
     @contextmanager
-    def opened(self, facts: Mapping[str, Any], every: float, listen: Listener) -> Iterator[Journal]:
+    def opened(
+        self, facts: Mapping[str, Any], every: float, room: Room, listen: Listener
+    ) -> Iterator[Journal]:
         """Own the folder for a run, and give its journal.
 
         Args:
             facts: what is asked and on which data; with `resume` they must be those of the run.
             every: seconds between two checkpoints inside one training.
+            room: what the run will need.
             listen: told of what is found.
 
         Raises:
+            DiskFullError: not even one stage has room.
             InputError: the folder cannot be used, or the run was started with something else.
             RunLockedError: another process works on it.
             DamagedError: `run.json` is not what was written.
         """
+        room.check(self.path, listen)
         if not self._resume:
             files.claim_folder(self.path)
         with files.RunLock(self.path) as lock:
@@ -74,13 +137,12 @@ class RunFolder:
             run = files.digest_json(self._facts)
             yield KeptJournal(self.path / "checkpoints", run, every, listen, lock)
 
-    def check_room(self, stage_bytes: int) -> None:
-        """Raise `DiskFullError` where not even one stage can be kept.
-
-        That is the stage, and twice the stage in progress, whose optimizer may hold two more
-        numbers for each weight.
-        """
-        files.check_room(self.path, 7 * stage_bytes)
+    @property
+    def how_to_resume(self) -> str:
+        """In a sentence, for somebody who has just stopped the run."""
+        if "recipe" in self._facts:
+            return f"`layerwise resume {shlex.quote(str(self.path))}` goes on from here."
+        return f"`layerwise.resume({str(self.path)!r}, ...)` goes on from here."
 
     def started_with(self) -> dict[str, Any]:
         """What `run.json` says.

@@ -155,6 +155,17 @@ def resume(
     resume_run(run, data_dir, as_json=json)
 
 
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option(help="Where runs are to be written.")] = Path("runs"),
+) -> None:
+    """Show versions, backend, devices and the room on disk."""
+    from layerwise.cli._tables import print_findings
+    from layerwise.doctor import examine
+
+    print_findings(examine(out))
+
+
 def main() -> None:
     """Run the command line and turn what went wrong into a sentence and an exit code."""
     try:
@@ -163,13 +174,11 @@ def main() -> None:
     except typer.Exit as stop:
         code = stop.exit_code
     except Stopped as stop:
-        code = _say(
-            " ".join([f"Stopped by {stop}.", *getattr(stop, "__notes__", ())]), stop.exit_code
-        )
+        code = _say(f"Stopped by {stop}.", stop, stop.exit_code)
     except (InputError, InputTypeError, DamagedError, MissingDependencyError) as error:
-        code = _say(f"Error: {error}", 2)
+        code = _say(f"Error: {error}", error, 2)
     except LayerwiseError as error:
-        code = _say(f"Error: {error}", 1)
+        code = _say(f"Error: {error}", error, 1)
     except Exception as error:
         # Typer's usage errors know how to show themselves and which code they end with.
         if not hasattr(error, "show"):
@@ -179,6 +188,7 @@ def main() -> None:
     sys.exit(code or 0)
 
 
-def _say(message: str, code: int) -> int:
-    typer.echo(visible(message), err=True)
+def _say(message: str, what: BaseException, code: int) -> int:
+    """Print a message, and what was noted about how to go on."""
+    typer.echo(visible(" ".join([message, *getattr(what, "__notes__", ())])), err=True)
     return code

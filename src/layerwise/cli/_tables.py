@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,14 @@ def print_recipes(recipes: Sequence[Recipe]) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for recipe in recipes:
         table.add_row(recipe.name, recipe.summary)
+    _console().print(table)
+
+
+def print_findings(findings: Mapping[str, str]) -> None:
+    """What the doctor found, one line each."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in findings.items():
+        table.add_row(visible(name), visible(value))
     _console().print(table)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +11,7 @@ import keras
 
 import layerwise
 from layerwise.datasets import Dataset
+from layerwise.engine import cores
 from layerwise.objectives import name_of
 from layerwise.training._settings import Settings
 
@@ -38,13 +38,6 @@ def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
         "versions": _versions(),
         "machine": {"processor": platform.machine(), "cores": cores()},
     }
-
-
-def cores() -> int:
-    """How many cores this process may use: sums are split over them, which moves the last bits."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _versions() -> dict[str, str]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from layerwise import depth as depths
 from layerwise import plots, signals
-from layerwise.checkpoint import Journal, RunFolder
+from layerwise.checkpoint import Journal, NoFolder, Room, RunFolder
 from layerwise.datasets import Dataset
 from layerwise.display import display
-from layerwise.errors import InputError
+from layerwise.errors import DiskFullError, InputError
 from layerwise.features import Disk, Store
 from layerwise.growth import audit
 from layerwise.history import History, RunStopReason
@@ -49,14 +49,13 @@ def run(
         run_dir: where the run leaves its files, or None; a `RunFolder` may ask to go on with one.
         verbose: as in `train`.
     """
-    folder = RunFolder(Path(run_dir)) if isinstance(run_dir, str | Path) else run_dir
+    folder = _folder(run_dir)
     with signals.as_python_does(), display(verbose) as show, _store(settings) as store:
-        listeners: list[Listener] = [show] if folder is None else [folder.listen, show]
 
         def listen(event: Event) -> None:
             if isinstance(event, StageStarted | PhaseStarted):
                 signals.check()
-            for listener in listeners:
+            for listener in (folder.listen, show):
                 listener(event)
 
         replicas = [Replica(i, data, settings, store) for i in range(settings.replicates)]
@@ -65,33 +64,32 @@ def run(
         history = History(
             depth_rule=str(settings.depth_rule), monitor=_monitor(settings.monitor, metrics, data)
         )
-        facts = {} if folder is None else run_facts(data, settings)
-        opened: AbstractContextManager[Journal] = nullcontext(Journal())
-        if folder is not None:
-            folder.check_room(replicas[0].stage_bytes)
-            opened = folder.opened(facts, settings.checkpoint_every, listen)
-        with opened as journal:
-            pictures = {} if folder is None else _pictures(data)
-            largest = min(settings.max_depth, settings.blocks.count or settings.max_depth)
+        largest = min(settings.max_depth, settings.blocks.count or settings.max_depth)
+        room = Room(replicas[0].stage_bytes, largest * settings.replicates)
+        # Both cost a look at all the data, and are for the folder alone.
+        facts, pictures = ({}, {}) if folder.path is None else _shown(data, settings)
+        with folder.opened(facts, settings.checkpoint_every, room, listen) as journal:
             listen(RunStarted(facts, history.monitor, largest, settings.replicates, pictures))
             try:
                 result = _grow_and_finish(replicas, settings, history, journal, listen)
-                if folder is not None:
-                    folder.keep_model(result.model)
-                    result.run_dir = folder.path
+                folder.keep_model(result.model)
                 listen(RunFinished(history.to_dict(), depths.explain(history)))
-                if folder is not None:
-                    folder.seal()
+                folder.seal()
                 journal.close()
+            except DiskFullError as full:
+                full.add_note(folder.how_to_resume)
+                raise
             except (KeyboardInterrupt, signals.Stopped) as stop:
-                if folder is not None:
-                    stop.add_note(
-                        f"`layerwise resume {shlex.quote(str(folder.path))}` goes on from here."
-                    )
+                stop.add_note(folder.how_to_resume)
                 result = _interrupted(stop, replicas, settings, history, journal, listen)
-                if folder is not None:
-                    result.run_dir = folder.path
+    result.run_dir = folder.path
     return result
+
+
+def _folder(run_dir: str | Path | RunFolder | None) -> RunFolder | NoFolder:
+    if isinstance(run_dir, str | Path):
+        return RunFolder(Path(run_dir))
+    return NoFolder() if run_dir is None else run_dir
 
 
 def _grow_and_finish(
@@ -166,9 +164,10 @@ def _monitor(given: str | None, metrics: Sequence[str], data: Dataset) -> str:
     return f"{split}.{wanted}"
 
 
-def _pictures(data: Dataset) -> dict[str, str]:
-    """Two columns with classes can be shown as they are."""
+def _shown(data: Dataset, settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
+    """The facts of the run, and pictures: two columns with classes can be shown as they are."""
+    facts = run_facts(data, settings)
     if data.classes is None or data.train.x.shape[1:] != (2,):
-        return {}
+        return facts, {}
     points = {name: (split.x, split.y) for name, split in data.splits.items()}
-    return {"The data": plots.scatter(points, [str(label) for label in data.classes])}
+    return facts, {"The data": plots.scatter(points, [str(label) for label in data.classes])}
