@@ -83,6 +83,7 @@ class KeptJournal(Journal):
         self._listen = listen
         self._watch: KeptWatch | None = None
         self._serial = 0
+        self._left: list[Checkpoint] | None = None
 
     def find(self, name: str, plan: Mapping[str, Any], below: str = "") -> Snapshot | None:
         found = self._read(name)
@@ -96,20 +97,19 @@ class KeptJournal(Journal):
 
     def keep(self, name: str, plan: Mapping[str, Any], snapshot: Snapshot, below: str = "") -> None:
         seconds = self._watch.seconds() if self._watch is not None else 0.0
-        self._watch = None
         self._write(name, name, plan, snapshot, below, seconds)
+        self._watch = None
 
     def watch(
         self, name: str, plan: Mapping[str, Any], listen: Listener, below: str = ""
     ) -> RunWatch:
-        found = [self._read(folder) for folder in _GENERATIONS]
-        self._serial = max((c.serial for c in found if c is not None), default=0)
-        fitting = [c for c in found if c is not None and c.name == name and c.below == below]
+        fitting = [c for c in self._in_progress() if (c.name, c.below) == (name, below)]
         newest = max(fitting, key=lambda checkpoint: checkpoint.serial, default=None)
         if newest is not None:
             _refuse_another_plan(name, newest.plan, plan)
 
         def write_down(snapshot: Snapshot, seconds: float) -> None:
+            self._left = []
             self._serial += 1
             folder = _GENERATIONS[self._serial % len(_GENERATIONS)]
             self._write(folder, name, plan, snapshot, below, seconds)
@@ -124,6 +124,14 @@ class KeptJournal(Journal):
     def close(self) -> None:
         for folder in _GENERATIONS:
             files.remove(self._folder / folder)
+
+    def _in_progress(self) -> list[Checkpoint]:
+        """What an earlier session left unfinished, until this one writes over it."""
+        if self._left is None:
+            found = [self._read(folder) for folder in _GENERATIONS]
+            self._left = [checkpoint for checkpoint in found if checkpoint is not None]
+            self._serial = max((checkpoint.serial for checkpoint in self._left), default=0)
+        return self._left
 
     def _write(
         self,
