@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,8 @@ class Sprout:
         # Keras numbers the names over the whole process.
         config = {key: value for key, value in named.items() if key != "name"}
         return {
-            "objective": name_of(self.objective),
+            # Where an object lies in memory differs from process to process.
+            "objective": re.sub(r" at 0x[0-9a-f]+", "", repr(self.objective)),
             "head": self.head_policy,
             "block": str(block),
             "optimizer": f"{type(self.optimizer).__name__} {json.dumps(config, default=str)}",
