@@ -196,7 +196,9 @@ class RunFolder:
         Raises:
             DiskFullError: there is no room.
         """
-        variables = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
+        # A model without labels is not compiled.
+        optimizer = getattr(model, "optimizer", None)
+        variables = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
         size = sum(variable.value.nbytes for variable in variables)
         files.check_room(self.path, size)
         keep_network(self.path / "checkpoints", files.digest_json(self._facts), model)

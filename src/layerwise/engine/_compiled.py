@@ -66,7 +66,9 @@ class CompiledEngine:
         )
         # A user's objective need not have a hash; then nothing tells it from another.
         told = None not in parts and isinstance(problem.objective, Hashable)
-        alike = (parts, problem.objective, problem.targets, problem.batch_size)
+        # An optimizer that was built while a head was frozen knows fewer variables.
+        known = len(problem.optimizer.variables)
+        alike = (parts, known, problem.objective, problem.targets, problem.batch_size)
         return self._remembered(
             alike if told else None, lambda: Program(problem.model, problem.batch_size)
         )

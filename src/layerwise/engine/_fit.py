@@ -74,9 +74,9 @@ class _First(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
 class _Last(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
     """After all other callbacks: goes on from a snapshot, and offers one after every epoch."""
 
-    def __init__(self, problem: Problem, watch: Watch) -> None:
+    def __init__(self, problem: Problem, watch: Watch, first: _First) -> None:
         super().__init__()
-        self._problem, self._watch = problem, watch
+        self._problem, self._watch, self._first = problem, watch, first
         self._start = watch.start
         self.curves = {} if self._start is None else restored_curves(self._start)
 
@@ -91,7 +91,8 @@ class _Last(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
         for name, value in dict(logs or {}).items():
             self.curves.setdefault(name, []).append(float(value))
         self._done = epoch + 1
-        self._watch.pause(self._snapshot)
+        if not self._first.message:
+            self._watch.pause(self._snapshot)
         signals.check()
 
     def _snapshot(self) -> Snapshot:
@@ -120,7 +121,8 @@ class FitEngine:
     def train(self, problem: Problem, watch: Watch) -> Result:
         self.check(problem)
         batches = Batches(problem.train, problem.batch_size)
-        first, last = _First(problem, batches, watch), _Last(problem, watch)
+        first = _First(problem, batches, watch)
+        last = _Last(problem, watch, first)
         held, start = problem.validation, watch.start
         done = 0 if start is None else start.facts["epoch"]
         ended = done >= problem.epochs or (start is not None and start.facts["stopped"])

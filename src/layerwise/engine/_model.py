@@ -35,6 +35,7 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         self.head = head
         self.objective = objective
         self.noise = keras.random.SeedGenerator(seed)
+        self._first_noise = keras.ops.convert_to_numpy(self.noise.state.value).copy()
         self.own_metrics = stage_metrics(objective, targets)
         self._with_arguments = frozenset(self.own_metrics)
 
@@ -50,6 +51,10 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
             **optional,
         )
         return {"loss": loss, "metrics": dict(metrics)}
+
+    def rewind(self) -> None:
+        """Let the objective's randomness begin anew, so that scores do not depend on training."""
+        self.noise.state.assign(self._first_noise)
 
     def measure(self, rows: Mapping[str, Tree]) -> None:
         """Find out which metrics the objective reports, by a dry run on shapes alone.

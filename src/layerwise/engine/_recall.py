@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _KERASOWN = ("_model", "params", "validation_data")
+_NUMBERS = ["bool", "bfloat16", "float16", "float32", "float64"]
+_NUMBERS += [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, np.ufunc, type)
 
 
@@ -91,7 +93,7 @@ def _encode(value: Any, where: str, arrays: dict[str, NDArray[Any]]) -> Any:
         return {"operation": value.__name__}
     if isinstance(value, np.ndarray | np.generic) or keras.ops.is_tensor(value):
         array = np.array(keras.ops.convert_to_numpy(value))
-        if array.dtype != object:
+        if array.dtype.name in _NUMBERS:
             arrays[where] = array
             return {"array": where}
     raise UnstorableError(f"{where} is a {type(value).__name__}")

@@ -124,6 +124,16 @@ class Features:
                 return n
         return 0
 
+    def forget(self, blocks: Sequence[str]) -> None:
+        """Remove the features after every one of these blocks from the store.
+
+        Args:
+            blocks: digests of all blocks from the first one on.
+        """
+        for n in range(1, len(blocks) + 1):
+            for key in self._keys_after([(block, "") for block in blocks[:n]]).values():
+                self._store.drop(key)
+
     def _become(
         self,
         passed: tuple[tuple[str, str], ...],

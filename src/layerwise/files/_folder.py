@@ -7,7 +7,7 @@ from pathlib import Path
 
 from layerwise.errors import InputError
 from layerwise.files import _system
-from layerwise.files._write import TEMPORARY_PREFIX, replacing
+from layerwise.files._write import TEMPORARY_PREFIX, make_folders, replacing
 
 _LOCK = re.compile(r"lock-\d+")
 _SUMS = re.compile(rb"[0-9a-f]{64}  run\.json\n")
@@ -19,7 +19,8 @@ def claim_folder(folder: Path) -> Path:
     Leftovers of a run that was killed before it began are no obstacle; whoever then owns the
     folder removes them.
 
-    Raises `InputError` where the folder holds a run, holds anything else, or cannot be written.
+    Raises `InputError` where the folder holds a run, holds anything else, or cannot be written,
+    and `DiskFullError` where there is no room.
     """
     try:
         if (folder / "run.json").exists():
@@ -27,15 +28,17 @@ def claim_folder(folder: Path) -> Path:
                 f"{folder} already holds a run. `layerwise resume {folder}` goes on with it; for "
                 "a new run choose another folder."
             )
-        _system.make_folders(folder)
+        make_folders(folder)
         inside = sorted(folder.iterdir())
         if not all(_is_ours(path) for path in inside):
             raise InputError(
                 f"{folder} is not empty and holds no run of layerwise. Choose another folder."
             )
-        with replacing(folder / f"{TEMPORARY_PREFIX}probe") as probe:
-            _system.write_new(probe, [])
-        _system.remove(folder / f"{TEMPORARY_PREFIX}probe")
+        try:
+            with replacing(folder / f"{TEMPORARY_PREFIX}probe") as probe:
+                _system.write_new(probe, [])
+        finally:
+            _system.remove(folder / f"{TEMPORARY_PREFIX}probe")
     except OSError as error:
         raise InputError(
             f"The folder {folder} cannot be written ({error.strerror}). Choose another one."

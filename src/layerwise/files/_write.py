@@ -42,7 +42,13 @@ def check_room(folder: Path, size: int) -> None:
 
 
 @contextmanager
-def _telling_of_a_full_disk(folder: Path, size: int) -> Iterator[None]:
+def telling_of_a_full_disk(folder: Path, size: int) -> Iterator[None]:
+    """Turn what the system says of a full disk into `DiskFullError`.
+
+    Args:
+        folder: where is written.
+        size: how many bytes are needed, or 0.
+    """
     try:
         yield
     except OSError as error:
@@ -74,7 +80,7 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
     """
     temporary = _temporary(path)
     try:
-        with _telling_of_a_full_disk(path.parent, size):
+        with telling_of_a_full_disk(path.parent, size):
             yield temporary
             _system.sync(temporary)
             _system.replace(temporary, path)
@@ -93,7 +99,7 @@ def replacing_folder(path: Path, size: int = 0) -> Iterator[Path]:
     """
     temporary, old = _temporary(path), _temporary(path)
     try:
-        with _telling_of_a_full_disk(path.parent, size):
+        with telling_of_a_full_disk(path.parent, size):
             _system.make_folder(temporary)
             yield temporary
             for file in sorted(temporary.iterdir()):
@@ -104,8 +110,10 @@ def replacing_folder(path: Path, size: int = 0) -> Iterator[Path]:
             _system.replace(temporary, path)
             _system.sync(path.parent)
     finally:
-        _system.remove(temporary)
-        _system.remove(old)
+        try:
+            _system.remove(temporary)
+        finally:
+            _system.remove(old)
 
 
 @contextmanager
@@ -117,7 +125,7 @@ def scratch_folder(path: Path, size: int = 0) -> Iterator[Path]:
     """
     temporary = _temporary(path)
     try:
-        with _telling_of_a_full_disk(path.parent, size):
+        with telling_of_a_full_disk(path.parent, size):
             _system.make_folder(temporary)
             yield temporary
     finally:
@@ -226,8 +234,18 @@ def discard(path: Path) -> None:
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing."""
-    _system.make_folders(folder)
+    """Make a folder and those above it, where they are missing, for good.
+
+    Raises:
+        DiskFullError: there is no room.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    with telling_of_a_full_disk(folder, 0):
+        _system.make_folders(folder)
+        for path in new:
+            # Who may write into a folder may not always list, and so open, the one above it.
+            with suppress(PermissionError):
+                _system.sync(path.parent)
 
 
 def touch(path: Path) -> None:

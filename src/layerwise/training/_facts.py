@@ -13,7 +13,7 @@ import layerwise
 from layerwise.datasets import Dataset
 from layerwise.engine import cores
 from layerwise.objectives import name_of
-from layerwise.training._settings import Settings
+from layerwise.training._settings import Settings, described
 
 
 def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
         "on_divergence": settings.on_divergence,
         "score_test_each_stage": settings.score_test_each_stage,
         "stages": _of_the_first_stage(settings),
+        "optimizer": described(settings.optimizer(1)),
         "data": data.describe(),
         "versions": _versions(),
         "machine": {"processor": platform.machine(), "cores": cores()},

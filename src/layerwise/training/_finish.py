@@ -33,8 +33,8 @@ def finish(
     depth = settings.depth_rule.select(history)
     if depth is None:
         raise DivergedError(
-            f"Every stage diverged. Stage 1: {history.stages[0].message}. Lower the learning rate, "
-            'pass `on_divergence="retry"`, scale the inputs, or try another seed.'
+            f"Every stage diverged: in stage 1 {history.stages[0].message}. Lower the learning "
+            'rate, pass `on_divergence="retry"`, scale the inputs, or try another seed.'
         )
     history.selected_depth = depth
     split, _, metric = history.monitor.partition(".")

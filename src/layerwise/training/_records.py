@@ -82,5 +82,8 @@ def _mean_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, A
         padded = np.full((len(curves), longest), np.nan)
         for row, curve in zip(padded, curves, strict=True):
             row[: len(curve[name])] = curve[name]
-        means[name] = np.nanmean(padded, axis=0).tolist()
+        known = np.isfinite(padded)
+        sums = np.where(known, padded, 0.0).sum(axis=0)
+        count = known.sum(axis=0)
+        means[name] = np.where(count, sums / np.maximum(count, 1), np.nan).tolist()
     return means

@@ -76,6 +76,9 @@ def run(
                 listen(RunFinished(history.to_dict(), depths.explain(history)))
                 folder.seal()
                 journal.close()
+                if store is not None:
+                    for replica in replicas:
+                        replica.view.forget()
             except DiskFullError as full:
                 full.add_note(folder.how_to_resume)
                 raise

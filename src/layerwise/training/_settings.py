@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,6 +175,12 @@ def callbacks_by_depth(value: Any) -> Callable[[int], Sequence[keras.callbacks.C
         return lambda depth: checked(value(depth))
     fixed = checked(value)
     return lambda depth: [copy.copy(callback) for callback in fixed]
+
+
+def described(optimizer: keras.Optimizer) -> str:
+    """An optimizer with its configuration, to be compared: Keras numbers the names, so without."""
+    config = {key: value for key, value in optimizer.get_config().items() if key != "name"}
+    return f"{type(optimizer).__name__} {json.dumps(config, default=str)}"
 
 
 class _Slowed(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,unused-ignore]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from layerwise.objectives import (
     on_vectors,
     predicts_targets,
 )
-from layerwise.training._settings import Settings, slowed
+from layerwise.training._settings import Settings, described, slowed
 from layerwise.training._view import View
 
 
@@ -50,15 +49,12 @@ class Sprout:
             # A layer of the user's own: its configuration may not tell, its weights do in part.
             variables = [[list(v.shape), str(v.dtype)] for v in self.block.variables]
             block = f"{type(self.block).__name__} {variables}"
-        named = self.optimizer.get_config()
-        # Keras numbers the names over the whole process.
-        config = {key: value for key, value in named.items() if key != "name"}
         return {
             # Where an object lies in memory differs from process to process.
             "objective": re.sub(r" at 0x[0-9a-f]+", "", repr(self.objective)),
-            "head": self.head_policy,
+            "head": f"{self.head_policy} {layer_key(self.head)}",
             "block": str(block),
-            "optimizer": f"{type(self.optimizer).__name__} {json.dumps(config, default=str)}",
+            "optimizer": described(self.optimizer),
             "epochs": settings.epochs(self.depth),
             "batch_size": settings.batch_size(self.depth),
         }
@@ -109,7 +105,9 @@ def sprout(
     return Sprout(depth, block, head, objective, policy, optimizer, _trainable(block, head))
 
 
-def sprout_predictor(settings: Settings, view: View, depth: int, seed: int) -> Sprout:
+def sprout_predictor(
+    settings: Settings, view: View, depth: int, seed: int, slower: float = 1.0
+) -> Sprout:
     """Grow the classifier or regressor beside a stage, on the features that left it.
 
     Its block does nothing: what the stage trained is behind the features, out of reach.
@@ -119,7 +117,7 @@ def sprout_predictor(settings: Settings, view: View, depth: int, seed: int) -> S
     head = grow_head(settings, settings.predictor, view.targets(), depth, view.shape, seed)
     assert head is not None
     attach_head(head, view.shape, view.dtype, view.targets(), settings.predictor, seed)
-    optimizer = settings.optimizer(depth)
+    optimizer = slowed(settings.optimizer(depth), slower)
     return Sprout(
         depth, nothing, head, settings.predictor, "fresh", optimizer, _trainable(nothing, head)
     )

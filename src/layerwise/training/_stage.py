@@ -69,8 +69,6 @@ class _Attempt:
         grown, replica = self.grown, self.replica
         problem = cache(lambda: replica.problem(grown))
         result = self._train(self.name, grown, problem)
-        if grown.head is not None:
-            grown.head.trainable = True
         if result.stop_reason == StopReason.DIVERGED:
             return self._failed(result)
         block = finish(grown.objective, grown.block)
@@ -86,9 +84,14 @@ class _Attempt:
         metrics = {} if kept else self._scores(problem())
         curves = {name: list(values) for name, values in result.curves.items()}
         if not ends and replica.data.labels is not None:
-            stage, scores, more = self._predict(stage, scored=kept is not None)
+            stage, predicted, scores = self._predict(stage, scored=kept is not None)
+            if predicted.stop_reason == StopReason.DIVERGED:
+                return self._failed(predicted)
             metrics = {split: {**metrics[split], **scores[split]} for split in metrics}
-            curves |= more
+            curves |= {_renamed(name): list(v) for name, v in predicted.curves.items()}
+        if grown.head is not None:
+            # Frozen while its stage trained; the whole network may be trained on.
+            grown.head.trainable = True
         replica.stages.append(stage)
         audit(replica.stages[-2:-1])
         if kept is not None:
@@ -115,6 +118,7 @@ class _Attempt:
 
     def _scores(self, problem: Problem) -> dict[str, dict[str, float]]:
         """Metrics of every split, in inference mode."""
+        problem.model.rewind()
         view, engine = self.replica.view, self.replica.settings.engine
         return {
             name: engine.evaluate(problem, view.rows(name, problem.objective))
@@ -123,26 +127,26 @@ class _Attempt:
 
     def _predict(
         self, stage: Stage, *, scored: bool
-    ) -> tuple[Stage, dict[str, dict[str, float]], dict[str, list[float]]]:
-        """Train a classifier or regressor on the frozen features; give its scores and curves.
+    ) -> tuple[Stage, Result, dict[str, dict[str, float]]]:
+        """Train a classifier or regressor on the frozen features; give its result and scores.
 
         The block is behind the features, out of reach: this cannot disturb the stage.
         """
         replica, settings = self.replica, self.replica.settings
         replica.view.advance(stage)
         seed = replica.seed(Stream.CLASSIFIER, self.depth)
-        grown = sprout_predictor(settings, replica.view, self.depth, seed)
+        grown = sprout_predictor(settings, replica.view, self.depth, seed, 0.5**self.number)
         problem = cache(lambda: stage_problem(settings, replica.view, grown, seed))
         result = self._train(f"{self.name}-predictor", grown, problem)
-        scores = {} if scored else self._scores(problem())
-        return (
-            replace(stage, predictor=grown.head),
-            {
-                split: {_renamed(k): v for k, v in values.items()}
-                for split, values in scores.items()
-            },
-            {_renamed(name): list(values) for name, values in result.curves.items()},
-        )
+        stage = replace(stage, predictor=grown.head)
+        if result.stop_reason == StopReason.DIVERGED or scored:
+            return stage, result, {}
+        scores = self._scores(problem())
+        renamed = {
+            split: {_renamed(name): value for name, value in values.items()}
+            for split, values in scores.items()
+        }
+        return stage, result, renamed
 
     def _failed(self, result: Result) -> Outcome:
         replica = self.replica

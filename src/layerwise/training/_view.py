@@ -81,10 +81,14 @@ class View:
             before = self._features["train"].x.shape[1:]
             shape = tuple(stage.block.compute_output_shape((None, *before))[1:])
             self._features.advance(self._engine.forward(stage.block), shape, _identity(stage))
-            if not self._features.finite:
-                raise UnusableFeaturesError(
-                    f"the features that the block of depth {stage.depth} gives are not finite"
-                )
+        if not self._features.finite:
+            raise UnusableFeaturesError(
+                f"the features that the block of depth {self._features.depth} gives are not finite"
+            )
+
+    def forget(self) -> None:
+        """Remove what an earlier session may have cached on the way: the run is finished."""
+        self._features.forget([_identity(stage) for stage in self._passed])
 
 
 def _identity(stage: Stage) -> str:
