@@ -95,10 +95,13 @@ def as_python_does() -> Iterator[None]:
         except Stopped as stop:
             if not ours:
                 raise
-            python: BaseException = KeyboardInterrupt()
+            notes = getattr(stop, "__notes__", ())
             if stop.leaves:
-                python = SystemExit(stop.exit_code)
-            for note in getattr(stop, "__notes__", ()):
+                # Of a SystemExit Python says nothing.
+                print(f"Stopped by {stop}.", *notes, file=sys.stderr)  # noqa: T201
+                raise SystemExit(stop.exit_code) from stop
+            python = KeyboardInterrupt()
+            for note in notes:
                 python.add_note(note)
             raise python from stop
 

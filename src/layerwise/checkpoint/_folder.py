@@ -140,6 +140,8 @@ class RunFolder:
     @property
     def how_to_resume(self) -> str:
         """In a sentence, for somebody who has just stopped the run."""
+        if not (self.path / RUN).exists():
+            return "The run had not begun: start it again."
         if "recipe" in self._facts:
             return f"`layerwise resume {shlex.quote(str(self.path))}` goes on from here."
         return f"`layerwise.resume({str(self.path)!r}, ...)` goes on from here."

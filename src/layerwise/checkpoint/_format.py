@@ -23,7 +23,11 @@ from layerwise.errors import DamagedError
 FORMAT = 1
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
 _MANIFEST_LIMIT = 64 << 20
-_STORED_AS = {"bfloat16": ("uint16", ml_dtypes.bfloat16)}
+_STORED_AS: dict[str, tuple[str, Any]] = {
+    "bfloat16": ("uint16", ml_dtypes.bfloat16),
+    "float8_e4m3fn": ("uint8", ml_dtypes.float8_e4m3fn),
+    "float8_e5m2": ("uint8", ml_dtypes.float8_e5m2),
+}
 """Types that safetensors' NumPy face does not know: stored bit for bit as another."""
 
 
@@ -100,6 +104,11 @@ def read(root: Path, folder: str) -> Checkpoint:
             tensors = files.read_bytes(root, f"{folder}/{TENSORS}", size)
         except FileNotFoundError as error:
             raise DamagedError(f"The checkpoint {folder} has lost its tensors.") from error
+        except MemoryError as error:
+            raise DamagedError(
+                f"The tensors of the checkpoint {folder} are said to have {size:,} bytes, which "
+                "this machine's memory cannot hold."
+            ) from error
         if len(tensors) != size or hashlib.sha256(tensors).hexdigest() != digest:
             raise DamagedError(f"The tensors of the checkpoint {folder} are not those written.")
         return Checkpoint(

@@ -87,7 +87,10 @@ class KeptJournal(Journal):
 
     def find(self, name: str, plan: Mapping[str, Any], below: str = "") -> Snapshot | None:
         found = self._read(name)
-        if found is None or found.name != name:
+        if found is None:
+            return None
+        if found.name != name:
+            self._note(f"The checkpoint {name} is one of {found.name}: {name} is trained again.")
             return None
         _refuse_another_plan(name, found.plan, plan)
         if found.below != below:
@@ -161,7 +164,10 @@ class KeptJournal(Journal):
             self._note(f"{error} What it held is trained again.")
             files.remove(self._folder / folder)
             return None
-        return found if found.run == self._run else None
+        if found.run != self._run:
+            self._note(f"The checkpoint {folder} is of another run. What it held is trained again.")
+            return None
+        return found
 
     def _note(self, text: str) -> None:
         self._listen(Noted(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from layerwise import files
 from layerwise.errors import DamagedError
 
 NAME = "SHA256SUMS"
+_WHOLE = re.compile(r"([0-9a-f]{64}  [a-z.]+\n)+")
 _LIMIT = 1 << 16
 
 
@@ -30,13 +32,9 @@ def read_sums(folder: Path) -> dict[str, str]:
         return {}
     except UnicodeDecodeError as error:
         raise DamagedError(f"{folder / NAME} is damaged: it is no text.") from error
-    sums = {}
-    for line in text.splitlines():
-        sha, separator, name = line.partition("  ")
-        if not separator or len(sha) != 64 or Path(name).name != name:
-            raise DamagedError(f"{folder / NAME} is damaged: a line is {line!r}.")
-        sums[name] = sha
-    return sums
+    if not _WHOLE.fullmatch(text):
+        raise DamagedError(f"{folder / NAME} is damaged: it is not what was written.")
+    return {line[66:]: line[:64] for line in text.split("\n")[:-1]}
 
 
 def is_whole(folder: Path, name: str, sha: str | None) -> bool:

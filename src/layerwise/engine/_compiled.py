@@ -48,7 +48,11 @@ class CompiledEngine:
 
     def forward(self, layer: keras.Layer) -> Callable[[Array], Array]:
         def apply(trainable: list[Any], frozen: list[Any], batch: Array) -> Array:
-            return layer.stateless_call(trainable, frozen, batch, training=False)[0]
+            # Not `stateless_call`: that gives `training` to layers that do not know it.
+            variables = [variable for group in _variables_of(layer) for variable in group]
+            state = list(zip(variables, [*trainable, *frozen], strict=True))
+            with keras.StatelessScope(state_mapping=state):
+                return layer(batch, training=False)
 
         key = layer_key(layer)
         program = self._remembered(("forward", key) if key else None, lambda: jax.jit(apply))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from layerwise.errors import InputError
+from layerwise.errors import DamagedError, InputError
 from layerwise.files import _system
+from layerwise.files._read import read_bytes
 from layerwise.files._write import TEMPORARY_PREFIX, make_folders, replacing
 
 _LOCK = re.compile(r"lock-\d+")
@@ -50,4 +51,9 @@ def _is_ours(path: Path) -> bool:
     """Whether a run that was killed before it wrote `run.json` may have left this."""
     if path.name.startswith(TEMPORARY_PREFIX) or _LOCK.fullmatch(path.name):
         return True
-    return path.name == "SHA256SUMS" and _SUMS.fullmatch(path.read_bytes()[:100]) is not None
+    if path.name != "SHA256SUMS":
+        return False
+    try:
+        return _SUMS.fullmatch(read_bytes(path.parent, path.name, 100)) is not None
+    except DamagedError:
+        return False

@@ -105,7 +105,7 @@ def replacing_folder(path: Path, size: int = 0) -> Iterator[Path]:
             for file in sorted(temporary.iterdir()):
                 _system.sync(file)
             _system.sync(temporary)
-            if path.exists():
+            if os.path.lexists(path):
                 _system.replace(path, old)
             _system.replace(temporary, path)
             _system.sync(path.parent)
@@ -238,10 +238,16 @@ def make_folders(folder: Path) -> None:
 
     Raises:
         DiskFullError: there is no room.
+        InputError: a file stands in the way.
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     with telling_of_a_full_disk(folder, 0):
-        _system.make_folders(folder)
+        try:
+            _system.make_folders(folder)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(
+                f"The folder {folder} cannot be written ({error.strerror}). Choose another one."
+            ) from error
         for path in new:
             # Who may write into a folder may not always list, and so open, the one above it.
             with suppress(PermissionError):

@@ -68,25 +68,33 @@ def run(
         room = Room(replicas[0].stage_bytes, largest * settings.replicates)
         # Both cost a look at all the data, and are for the folder alone.
         facts, pictures = ({}, {}) if folder.path is None else _shown(data, settings)
-        with folder.opened(facts, settings.checkpoint_every, room, listen) as journal:
-            listen(RunStarted(facts, history.monitor, largest, settings.replicates, pictures))
-            try:
-                result = _grow_and_finish(replicas, settings, history, journal, listen)
-                folder.keep_model(result.model)
-                listen(RunFinished(history.to_dict(), depths.explain(history)))
-                folder.seal()
-                journal.close()
-                if store is not None:
-                    for replica in replicas:
-                        replica.view.forget()
-            except DiskFullError as full:
-                full.add_note(folder.how_to_resume)
-                raise
-            except (KeyboardInterrupt, signals.Stopped) as stop:
-                stop.add_note(folder.how_to_resume)
-                result = _interrupted(stop, replicas, settings, history, journal, listen)
+        try:
+            with folder.opened(facts, settings.checkpoint_every, room, listen) as journal:
+                listen(RunStarted(facts, history.monitor, largest, settings.replicates, pictures))
+                try:
+                    result = _grow_and_finish(replicas, settings, history, journal, listen)
+                    folder.keep_model(result.model)
+                except (KeyboardInterrupt, signals.Stopped) as stop:
+                    result = _interrupted(stop, replicas, settings, history, journal, listen)
+                else:
+                    with signals.deferred():
+                        listen(RunFinished(history.to_dict(), depths.explain(history)))
+                        folder.seal()
+                        journal.close()
+                        _forget_features(replicas, store)
+                    signals.check()
+        except (KeyboardInterrupt, signals.Stopped, DiskFullError) as stop:
+            stop.add_note(folder.how_to_resume)
+            raise
     result.run_dir = folder.path
     return result
+
+
+def _forget_features(replicas: Sequence[Replica], store: Store | None) -> None:
+    """An earlier session may have cached features that this one had no use for."""
+    if store is not None:
+        for replica in replicas:
+            replica.view.forget()
 
 
 def _folder(run_dir: str | Path | RunFolder | None) -> RunFolder | NoFolder:

@@ -197,6 +197,11 @@ class _Slowed(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[
         return {"schedule": schedule, "factor": self.factor}
 
 
+def at_rate(optimizer: keras.Optimizer, rate: float) -> keras.Optimizer:
+    """The same optimizer, fresh, at a fixed learning rate in place of its own or its schedule."""
+    return type(optimizer).from_config({**optimizer.get_config(), "learning_rate": rate})
+
+
 def slowed(optimizer: keras.Optimizer, factor: float) -> keras.Optimizer:
     """The same optimizer, fresh, at a learning rate or schedule times `factor`."""
     if factor == 1:

@@ -17,6 +17,7 @@ from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
 from layerwise.training._result import network
+from layerwise.training._settings import at_rate
 from layerwise.training._trained import Job, trained
 from layerwise.training._whole import whole_problem
 
@@ -73,8 +74,7 @@ def _tune_one(
 ) -> Tuned:
     """Fine-tune one network in place."""
     depth, engine = len(model.layers) - 1, replica.settings.engine
-    optimizer = replica.settings.optimizer(depth)
-    optimizer.learning_rate = spec.learning_rate
+    optimizer = at_rate(replica.settings.optimizer(depth), spec.learning_rate)
     problem = whole_problem(replica, model, spec.epochs, optimizer)
     job = Job(
         name=f"fine-tune-{replica.index}",

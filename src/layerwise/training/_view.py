@@ -41,6 +41,8 @@ class View:
         self._features = Features(self._raw, store, origin)
         self._engine = engine
         self._passed: list[Stage] = []
+        self._shapes: list[Shape] = []
+        """After each of them."""
         self.shape: Shape = tuple(data.train.x.shape[1:])
         """Of one sample's features."""
         self.dtype = str(data.train.x.dtype)
@@ -71,6 +73,7 @@ class View:
         seen = keras.KerasTensor((None, *self.shape), dtype=self.dtype)
         output = stage.block.compute_output_spec(seen)
         self.shape, self.dtype = tuple(output.shape[1:]), str(output.dtype)
+        self._shapes.append(self.shape)
 
     def _catch_up(self) -> None:
         """Pass the features through the blocks that they have not passed yet."""
@@ -78,8 +81,7 @@ class View:
             ahead = self._passed[self._features.depth :]
             self._features.recall([_identity(stage) for stage in ahead])
         for stage in self._passed[self._features.depth :]:
-            before = self._features["train"].x.shape[1:]
-            shape = tuple(stage.block.compute_output_shape((None, *before))[1:])
+            shape = self._shapes[self._features.depth]
             self._features.advance(self._engine.forward(stage.block), shape, _identity(stage))
         if not self._features.finite:
             raise UnusableFeaturesError(
