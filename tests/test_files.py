@@ -369,7 +369,7 @@ def test_a_signal_waits_for_the_end_of_a_step(untouched):
     ("number", "expected"),
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
 )
-def test_a_call_of_the_library_ends_as_python_would(untouched, number, expected):
+def test_a_call_of_the_library_ends_as_python_would(untouched, number, expected, capsys):
     def work():
         with as_python_does():
             try:
@@ -382,9 +382,11 @@ def test_a_call_of_the_library_ends_as_python_would(untouched, number, expected)
 
     with pytest.raises(expected) as caught:
         work()
-    assert caught.value.__notes__ == ["go on so"]
     if expected is SystemExit:
         assert caught.value.code == 143
+        assert capsys.readouterr().err == "Stopped by SIGTERM. go on so\n"
+    else:
+        assert caught.value.__notes__ == ["go on so"]
     check()
 
 
