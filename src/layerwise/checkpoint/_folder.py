@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import keras
 
 from layerwise import files, plots, report
+from layerwise.checkpoint._difference import where_they_differ
 from layerwise.checkpoint._journal import Journal, KeptJournal
 from layerwise.checkpoint._network import keep_network
 from layerwise.checkpoint._sums import is_whole, read_sums, write_sums
@@ -201,7 +203,7 @@ class RunFolder:
         # A model without labels is not compiled.
         optimizer = getattr(model, "optimizer", None)
         variables = [*model.variables, *(optimizer.variables if optimizer is not None else ())]
-        size = sum(variable.value.nbytes for variable in variables)
+        size = sum(4 * math.prod(variable.shape) for variable in variables)
         files.check_room(self.path, size)
         keep_network(self.path / "checkpoints", files.digest_json(self._facts), model)
         with files.replacing(self.path / MODEL, size) as temporary:
@@ -240,4 +242,5 @@ def _difference(name: str, old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         key = next(key for key in [*old, *new] if old.get(key) != new.get(key))
         return _difference(f"{name}.{key}", old.get(key), new.get(key))
-    return f"`{name}`: {old!r} then, {new!r} now. Pass what it was started with."
+    then, now = where_they_differ(repr(old), repr(new))
+    return f"`{name}`: {then} then, {now} now. Pass what it was started with."

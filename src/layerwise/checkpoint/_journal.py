@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from layerwise import files, signals
+from layerwise.checkpoint._difference import where_they_differ
 from layerwise.checkpoint._format import Checkpoint, read, write
 from layerwise.engine import Snapshot, UnstorableError, Watch
 from layerwise.errors import DamagedError, InputError, RunLockedError
@@ -156,13 +158,14 @@ class KeptJournal(Journal):
 
     def _read(self, folder: str) -> Checkpoint | None:
         """A checkpoint of this run, or None; a damaged one is told of and removed."""
+        path = self._folder / folder
+        if not os.path.lexists(path):
+            return None
         try:
             found = read(self._folder, folder)
-        except FileNotFoundError:
-            return None
-        except DamagedError as error:
-            self._note(f"{error} What it held is trained again.")
-            files.remove(self._folder / folder)
+        except (FileNotFoundError, DamagedError) as error:
+            self._note(f"{error} What {folder} held is trained again.")
+            files.remove(path)
             return None
         if found.run != self._run:
             self._note(f"The checkpoint {folder} is of another run. What it held is trained again.")
@@ -225,20 +228,8 @@ class KeptWatch(RunWatch):
 def _refuse_another_plan(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     for key in [*old, *(key for key in new if key not in old)]:
         if old.get(key) != new.get(key):
-            then, now = _where_they_differ(repr(old.get(key)), repr(new.get(key)))
+            then, now = where_they_differ(repr(old.get(key)), repr(new.get(key)))
             raise InputError(
                 f"{name}: `{key}` was {then} when the run was started, and is {now} now. Pass what "
                 "the run was started with."
             )
-
-
-def _where_they_differ(old: str, new: str, most: int = 120) -> tuple[str, str]:
-    """Two texts, long ones cut to the neighbourhood of their first difference."""
-    if max(len(old), len(new)) <= most:
-        return old, new
-    first = next(
-        (i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b),
-        min(len(old), len(new)),
-    )
-    start = max(0, first - most // 2)
-    return tuple(f"...{text[start : start + most]}..." for text in (old, new))  # type: ignore[return-value]
