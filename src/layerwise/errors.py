@@ -27,6 +27,10 @@ class DamagedError(LayerwiseError, ValueError):
     """A file is not what was written: its hash differs, or it breaks the format."""
 
 
+class UnknownFormatError(DamagedError):
+    """A whole file of a format that this version cannot read."""
+
+
 class DiskFullError(LayerwiseError, RuntimeError):
     """There is no room on the disk; nothing that was there is lost."""
 

@@ -30,7 +30,7 @@ from layerwise import files
 from layerwise.checkpoint import RunFolder
 from layerwise.checkpoint import _format as formats
 from layerwise.engine import Snapshot
-from layerwise.errors import DamagedError, LayerwiseError
+from layerwise.errors import DamagedError, LayerwiseError, UnknownFormatError
 from layerwise.progress import EpochsDone, Event, PhaseStarted, StageStarted
 
 MANIFEST, TENSORS = formats.MANIFEST, formats.TENSORS
@@ -272,14 +272,6 @@ TOLD: dict[str, tuple[Swap, str]] = {
         lambda own, other, out: take(other / STAGE / TENSORS, own / STAGE / TENSORS),
         f"The tensors of the checkpoint {STAGE} are not those written.",
     ),
-    "a manifest from the future": (
-        lambda own, other, out: reseal(own / STAGE, format=2),
-        f"The checkpoint {STAGE} has format 2, and this version of layerwise reads 1.",
-    ),
-    "a training in progress from the future": (
-        lambda own, other, out: reseal(own / NEWEST, format=2),
-        f"The checkpoint {NEWEST} has format 2, and this version of layerwise reads 1.",
-    ),
     "the folder of another stage": (
         lambda own, other, out: take(own / NEXT, own / STAGE),
         f"The checkpoint {STAGE} is one of {NEXT}",
@@ -354,6 +346,19 @@ def swapped(
     after = [path.read_bytes() for path in (outside, *outside.rglob("*")) if path.is_file()]
     assert before == after
     return ended
+
+
+@pytest.mark.parametrize("name", [STAGE, NEWEST])
+def test_a_checkpoint_from_the_future_is_refused_and_kept(
+    name: str, copied: Callable[[str], Path]
+) -> None:
+    folder = copied("interrupted")
+    reseal(folder / "checkpoints" / name, format=2)
+    kept = (folder / "checkpoints" / name / MANIFEST).read_bytes()
+    message = f"The checkpoint {name} has format 2, and this version of layerwise reads 1."
+    with pytest.raises(UnknownFormatError, match=message):
+        resumed(folder)
+    assert (folder / "checkpoints" / name / MANIFEST).read_bytes() == kept
 
 
 @pytest.mark.parametrize("name", TOLD)

@@ -126,6 +126,8 @@ class RunFolder:
         with files.RunLock(self.path) as lock:
             if self._resume:
                 self._facts = self.started_with()
+                if (self.path / "checkpoints").is_symlink():
+                    raise DamagedError(f"{self.path / 'checkpoints'} leads out of the run folder.")
                 self._compare(facts, listen)
             else:
                 # Another process may have been quicker between the claim and the lock.

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_tensors
 
 from layerwise import files
 from layerwise.engine import Snapshot
-from layerwise.errors import DamagedError
+from layerwise.errors import DamagedError, UnknownFormatError
 
 FORMAT = 1
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
@@ -90,12 +90,13 @@ def read(root: Path, folder: str) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedError: it is not what was written, or of a format that this version cannot read.
+        DamagedError: it is not what was written.
+        UnknownFormatError: it is of a format that this version cannot read.
     """
     manifest = _unsealed(files.read_bytes(root, f"{folder}/{MANIFEST}", _MANIFEST_LIMIT), folder)
     try:
         if manifest["format"] != FORMAT:
-            raise DamagedError(
+            raise UnknownFormatError(
                 f"The checkpoint {folder} has format {manifest['format']!r}, and this version of "
                 f"layerwise reads {FORMAT}. Use the version that wrote it."
             )

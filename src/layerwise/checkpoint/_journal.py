@@ -12,7 +12,7 @@ from layerwise import files, signals
 from layerwise.checkpoint._difference import where_they_differ
 from layerwise.checkpoint._format import Checkpoint, read, write
 from layerwise.engine import Snapshot, UnstorableError, Watch
-from layerwise.errors import DamagedError, InputError, RunLockedError
+from layerwise.errors import DamagedError, InputError, RunLockedError, UnknownFormatError
 from layerwise.progress import EpochsDone, Listener, Noted
 
 _GENERATIONS = ("current-a", "current-b")
@@ -163,6 +163,9 @@ class KeptJournal(Journal):
             return None
         try:
             found = read(self._folder, folder)
+        except UnknownFormatError:
+            # It is whole, and worth more to the version that wrote it.
+            raise
         except (FileNotFoundError, DamagedError) as error:
             self._note(f"{error} What {folder} held is trained again.")
             files.remove(path)

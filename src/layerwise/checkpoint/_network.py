@@ -69,7 +69,7 @@ def load(
     """
     folder = Path(run_dir)
     try:
-        kept = read(folder / "checkpoints", _NAME)
+        kept = read(folder, f"checkpoints/{_NAME}")
     except FileNotFoundError as error:
         raise InputError(
             f"{folder} holds no finished run. `layerwise resume {folder}` finishes one."

@@ -179,6 +179,8 @@ def main() -> None:
         code = _say(f"Error: {error}", error, 2)
     except LayerwiseError as error:
         code = _say(f"Error: {error}", error, 1)
+    except OSError as error:
+        code = _say(f"Error: {error}.", error, 1)
     except Exception as error:
         # Typer's usage errors know how to show themselves and which code they end with.
         if not hasattr(error, "show"):
