@@ -16,7 +16,7 @@ test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 test-faults: $(VENV)/.test
-	$(BIN)/python -m pytest -s -m faults tests/faults tests/test_features.py
+	$(BIN)/python -m pytest -s -m faults tests/faults tests/test_features.py tests/test_resume.py
 
 test-backends: .venv-backends/.ready
 	KERAS_BACKEND=tensorflow .venv-backends/bin/python -m pytest -m engines

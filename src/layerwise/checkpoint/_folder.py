@@ -121,7 +121,9 @@ class RunFolder:
             DamagedError: `run.json` is not what was written.
         """
         room.check(self.path, listen)
-        if not self._resume:
+        if self._resume:
+            self.started_with()
+        else:
             files.claim_folder(self.path)
         with files.RunLock(self.path) as lock:
             if self._resume:
