@@ -280,7 +280,9 @@ class Holding(keras.callbacks.Callback):
 @pytest.mark.engines
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "held", [object(), {1: 2}, {3}, [SimpleNamespace()], np.array([None])], ids=repr
+    "held",
+    [object(), {1: 2}, {3}, [SimpleNamespace()], np.array([None])],
+    ids=["object", "dictionary", "set", "list", "array"],
 )
 def test_what_no_file_keeps_is_said(engines: dict[str, Engine], kind: str, held: Any) -> None:
     with pytest.raises(UnstorableError, match=r"callback\.0\.held"):
