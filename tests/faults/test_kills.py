@@ -464,7 +464,6 @@ def test_sigterm_ends_the_process_at_a_prompt_too(jobs: Jobs, tmp_path: Path) ->
 
 
 @pytest.mark.faults
-@pytest.mark.xfail(strict=True, reason="What says how to go on is put around the training alone.")
 def test_a_run_that_is_stopped_as_it_begins_says_how_to_go_on(jobs: Jobs, tmp_path: Path) -> None:
     run = tmp_path / "run"
     order = jobs.order("small", run, signals=(INT,), calls=1, named="run.json", where="after")
@@ -474,7 +473,6 @@ def test_a_run_that_is_stopped_as_it_begins_says_how_to_go_on(jobs: Jobs, tmp_pa
 
 
 @pytest.mark.faults
-@pytest.mark.xfail(strict=True, reason="The interruption is written over the sealed history.")
 def test_a_run_that_is_stopped_when_it_is_done_stays_done(jobs: Jobs, tmp_path: Path) -> None:
     run = tmp_path / "run"
     order = jobs.order("small", run, signals=(INT,), calls=2, named="SHA256SUMS", where="after")
@@ -485,7 +483,6 @@ def test_a_run_that_is_stopped_when_it_is_done_stays_done(jobs: Jobs, tmp_path: 
 
 
 @pytest.mark.faults
-@pytest.mark.xfail(strict=True, reason="Python says nothing of a SystemExit, nor of its notes.")
 def test_a_script_that_sigterm_stops_says_how_to_go_on(jobs: Jobs, tmp_path: Path) -> None:
     run = tmp_path / "run"
     ended = jobs.server.run(
