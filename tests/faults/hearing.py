@@ -48,6 +48,8 @@ _OURS.append(Path(__file__).resolve().parents[2] / "src")
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "sys.settrace":
+        return  # What measures coverage looks into every new thread.
     if _listening and event.startswith(_HARMFUL) and not _is_reading_code(event, arguments):
         _heard.append((event, arguments))
 
