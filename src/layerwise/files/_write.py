@@ -26,7 +26,7 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 def free_bytes(folder: Path) -> int:
     """How much may still be written on the disk of a folder that exists, or will."""
-    while not folder.exists():
+    while not os.path.exists(folder):  # `Path.exists` raises for a name too long.
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
