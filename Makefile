@@ -4,12 +4,15 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= auto
 
-.PHONY: demo test test-slow test-faults test-backends lint format clean
+.PHONY: demo test test-slow test-faults test-backends coverage lint format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/layerwise run digits
 
 test: $(VENV)/.test lint
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not faults"
+
+coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not faults" --cov --cov-report=term
 
 test-slow: $(VENV)/.test
