@@ -141,7 +141,7 @@ def problem(
     weight = np.linspace(0.5, 2, ROWS, dtype="float32") if weights else None
     train = Split(
         split.x,
-        stage_target(goal, split.x, split.y),
+        stage_target(goal, split.x, split.y, targets),
         weight if takes_sample_weight(goal) else None,
     )
     return Problem(

@@ -29,8 +29,15 @@ if TYPE_CHECKING:
     from layerwise.errors import LayerwiseError as LayerwiseError
     from layerwise.finetune import FineTune as FineTune
     from layerwise.history import History as History
+    from layerwise.objectives import RBM as RBM
+    from layerwise.objectives import Contrastive as Contrastive
+    from layerwise.objectives import InfoPro as InfoPro
+    from layerwise.objectives import Mixed as Mixed
     from layerwise.objectives import Objective as Objective
+    from layerwise.objectives import PredSim as PredSim
     from layerwise.objectives import Reconstruction as Reconstruction
+    from layerwise.objectives import Redundancy as Redundancy
+    from layerwise.objectives import Similarity as Similarity
     from layerwise.objectives import Supervised as Supervised
     from layerwise.objectives import Targets as Targets
     from layerwise.training import TrainResult as TrainResult
@@ -48,8 +55,15 @@ _ROOMS = {
     "LayerwiseError": "errors",
     "FineTune": "finetune",
     "History": "history",
+    "Contrastive": "objectives",
+    "InfoPro": "objectives",
+    "Mixed": "objectives",
     "Objective": "objectives",
+    "PredSim": "objectives",
+    "RBM": "objectives",
     "Reconstruction": "objectives",
+    "Redundancy": "objectives",
+    "Similarity": "objectives",
     "Supervised": "objectives",
     "Targets": "objectives",
     "TrainResult": "training",

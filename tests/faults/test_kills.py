@@ -418,9 +418,7 @@ def test_a_hundred_signals_leave_resumable_runs(jobs: Jobs, tmp_path: Path) -> N
                     done += stops.of_command(run, number, compare=compare)
                 else:
                     calls = 0 if done % 2 == 0 else jobs.undisturbed("supervised")[1].calls
-                    done += stops.of_python(
-                        "supervised", run, number, compare=compare, calls=calls
-                    )
+                    done += stops.of_python("supervised", run, number, compare=compare, calls=calls)
     tally = stops.tally
     good = tally.events - len(tally.lost)
     print(f"FAULTS | SIGINT and SIGTERM | {tally.events} | {good} resumable, ", end="")  # noqa: T201

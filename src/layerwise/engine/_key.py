@@ -53,6 +53,9 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _is_kerasown(part: dict[str, Any]) -> bool:
+    """Whether the configuration tells all: so it does for Keras' layers and for our own."""
+    if str(part["module"]).split(".")[0] == "layerwise":
+        return True
     ours = str(part["module"]).split(".")[0] == "keras" and part.get("registered_name") is None
     return ours and part["class_name"] not in ("function", "__lambda__", "Lambda")
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from layerwise._typing import Array, Tree
 from layerwise.errors import InputError, LayerwiseError
-from layerwise.objectives import Objective, Targets, stage_metrics
+from layerwise.objectives import Objective, Targets, stage_metrics, takes_epoch
 
 
 class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
@@ -38,9 +38,19 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         self._first_noise = keras.ops.convert_to_numpy(self.noise.state.value).copy()
         self.own_metrics = stage_metrics(objective, targets)
         self._with_arguments = frozenset(self.own_metrics)
+        # As variables, and not as numbers: stages of other lengths share a compiled program.
+        self._clock: tuple[Any, Any] | None = None
+        """Training rows seen, and rows an epoch."""
+        if takes_epoch(objective):
+            self._clock = (
+                self.add_weight((), "zeros", "int32", trainable=False, name="seen"),
+                self.add_weight((), "ones", "int32", trainable=False, name="epoch_rows"),
+            )
 
     def call(self, inputs: Mapping[str, Tree], training: bool = False) -> dict[str, Any]:
         optional = {key: inputs[key] for key in ("sample_weight",) if key in inputs}
+        if self._clock is not None:
+            optional["epoch"] = _epoch(*self._clock, inputs["x"], training)
         loss, metrics = self.objective.loss(
             self.block,
             self.head,
@@ -62,7 +72,10 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         Raises:
             InputError: the objective's loss is not a scalar, or fails on these shapes.
         """
-        count = min(2, keras.tree.flatten(rows)[0].shape[0])
+        whole = keras.tree.flatten(rows)[0].shape[0]
+        if self._clock is not None:
+            self._clock[1].assign(whole)
+        count = min(2, whole)
         specs = keras.tree.map_structure(
             lambda a: keras.KerasTensor((count, *a.shape[1:]), dtype=str(a.dtype)), dict(rows)
         )
@@ -115,3 +128,15 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
                 self.own_metrics[name].update_state(*value)
             else:
                 self.own_metrics[name].update_state(value, sample_weight=rows)
+
+
+def _epoch(seen: Any, epoch_rows: Any, x: Tree, training: bool) -> Array:
+    """The number of the epoch, counted from 0; in scoring, of the last one trained.
+
+    A training batch counts its rows.
+    """
+    if not training:
+        return ops.maximum(seen - 1, 0) // epoch_rows
+    epoch = seen // epoch_rows
+    seen.assign_add(ops.shape(keras.tree.flatten(x)[0])[0])
+    return epoch

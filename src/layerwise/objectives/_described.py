@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
+
+from layerwise.objectives._names import BY_NAME
 
 
 class Described:
@@ -13,7 +16,13 @@ class Described:
 
     Args:
         arguments: by name, as the user gave them.
+        name: of the class, to be given as `objective=` instead of an object.
     """
+
+    def __init_subclass__(cls, name: str | None = None, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if name is not None:
+            BY_NAME[name] = cls
 
     def __init__(self, **arguments: Any) -> None:
         self._arguments = {
@@ -22,8 +31,14 @@ class Described:
         }
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}={value!r}" for name, value in self._arguments.items())
-        return f"{type(self).__name__}({inside})"
+        """The call that makes it; what was left at its default is left out."""
+        known = inspect.signature(type(self)).parameters
+        told = {
+            name: value
+            for name, value in self._arguments.items()
+            if name not in known or value != known[name].default
+        }
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in told.items())})"
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -1,4 +1,5 @@
-"""Default heads: from the shape of the features to a classifier, a regressor or a decoder."""
+"""Default heads: from the shape of the features to a classifier, a regressor, a decoder, a
+projection."""
 
 from __future__ import annotations
 
@@ -81,3 +82,18 @@ def decoder(feature_shape: Shape, output_shape: Shape) -> keras.Layer:
     if len(output) > 1:
         layers.append(keras.layers.Reshape(output))
     return layers[0] if len(layers) == 1 else keras.Sequential(layers)
+
+
+def projector(feature_shape: Shape, width: int) -> keras.Layer:
+    """Two layers from features of any rank to vectors, as contrastive methods put on top.
+
+    Reference: Chen, Kornblith, Norouzi, Hinton, A Simple Framework for Contrastive Learning of
+    Visual Representations, 2020, section 4.2: a hidden layer between makes better features.
+    """
+    return keras.Sequential(
+        [
+            *summarise(feature_shape),
+            keras.layers.Dense(width, activation="relu"),
+            keras.layers.Dense(width),
+        ]
+    )

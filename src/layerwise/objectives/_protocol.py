@@ -34,15 +34,23 @@ class Objective(Protocol):
 
     - `finish(block) -> keras.Layer`: turn the trained block into the plain layer that joins the
       trunk.
-    - `target(inputs, y) -> array`: what `loss` gets as `y`; `inputs` are the data that the first
-      stage sees. Without it, `loss` gets the labels.
+    - `target(inputs, y, targets) -> array or dictionary of arrays`: what `loss` gets as `y`, with
+      a row for each sample; `inputs` are the data that the first stage sees. Without it, `loss`
+      gets the labels.
+    - `check(x, y)`: raise `InputError` where the features, or the target, cannot be used.
+    - `compare(train, validation) -> {name: value}`: more metrics of the validation rows, from the
+      metrics of both.
     - `metrics(targets) -> {name: keras.metrics.Metric}`: fresh metrics that keep state. For each
       name, `loss` returns the arguments of its `update_state` as a tuple.
     - `needs_targets = True`: refuse to train without labels.
     - `predicts_targets = True`: the head predicts the labels, so no classifier is trained beside
       the stage.
 
-    An objective that takes sample weights has a keyword `sample_weight` in `loss`.
+    An objective that takes sample weights has a keyword `sample_weight` in `loss`; one whose loss
+    changes with time has a keyword `epoch` and gets the number of the epoch, counted from 0.
+
+    A head that the objective has built itself is left as it is, so it may be anything; one that is
+    not built is built on the block's output.
     """
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer | None:
@@ -74,10 +82,25 @@ def finish(objective: Objective, block: keras.Layer) -> keras.Layer:
     return block if method is None else method(block)
 
 
-def stage_target(objective: Objective, inputs: Tree, y: Tree) -> Tree:
+def stage_target(objective: Objective, inputs: Tree, y: Tree, targets: Targets) -> Tree:
     """What the objective's loss gets as `y`."""
     method = getattr(objective, "target", None)
-    return y if method is None else method(inputs, y)
+    return y if method is None else method(inputs, y, targets)
+
+
+def check_values(objective: Objective, x: Tree, y: Tree) -> None:
+    """Raise `InputError` where the objective cannot use these features or targets."""
+    method = getattr(objective, "check", None)
+    if method is not None:
+        method(x, y)
+
+
+def compared(
+    objective: Objective, train: Mapping[str, float], validation: Mapping[str, float]
+) -> dict[str, float]:
+    """What the objective says of the validation metrics beside those of training."""
+    method = getattr(objective, "compare", None)
+    return {} if method is None else dict(method(train, validation))
 
 
 def stage_metrics(objective: Objective, targets: Targets) -> dict[str, keras.metrics.Metric]:
@@ -99,3 +122,8 @@ def predicts_targets(objective: Objective) -> bool:
 def takes_sample_weight(objective: Objective) -> bool:
     """Whether the loss has a keyword for sample weights."""
     return "sample_weight" in inspect.signature(objective.loss).parameters
+
+
+def takes_epoch(objective: Objective) -> bool:
+    """Whether the loss has a keyword for the number of the epoch."""
+    return "epoch" in inspect.signature(objective.loss).parameters

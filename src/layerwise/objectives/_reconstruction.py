@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -10,50 +11,121 @@ from keras import ops
 
 from layerwise._typing import Array, Shape
 from layerwise.errors import InputError, complaint
+from layerwise.objectives._dense import dense_of, flat, slope
 from layerwise.objectives._described import Described
 from layerwise.objectives._heads import decoder
+from layerwise.objectives._noise import NOISES
+from layerwise.objectives._parts import Visible
 from layerwise.objectives._protocol import Targets
 
+_CROSS_ENTROPY = "binary_crossentropy"
 
-class Reconstruction(Described):
-    """Reconstruct from the newest block's output, through a linear decoder.
+
+class Reconstruction(Described, name="reconstruction"):
+    """Reconstruct from the newest block's output.
+
+    The decoder is linear; with `loss="binary_crossentropy"` it gives the logits of values in
+    [0, 1]. In training the block sees corrupted features and must reconstruct clean ones; scores
+    are taken without corruption.
 
     Args:
         of: `"features"`, the input of the stage, as a stack of autoencoders does, or `"inputs"`,
             the data that the first stage sees, as the tutorials do.
         loss: a Keras loss or its name; the mean is over all elements of the target.
+        corruption: how much of the features is corrupted: a rate in [0, 1), or the standard
+            deviation of `"gaussian"` noise. Default: none.
+        noise: `"masking"` sets elements to 0, `"gaussian"` adds to them, `"salt_and_pepper"` sets
+            them to 0 or 1.
+        tied: the decoder's kernel is the block's, transposed; the block must be a Dense layer.
+        contractive: weight of the squared Frobenius norm of the block's Jacobian, a mean over the
+            batch; the block must be a Dense layer.
+        sparsity: weight of the Kullback-Leibler divergence of the mean activation of each unit
+            from `sparsity_target`, a sum over units; the block must be a sigmoid Dense layer.
+        sparsity_target: in (0, 1).
+
+    Raises:
+        InputError: an argument is out of range, or the block does not fit.
 
     Example:
         >>> from layerwise import Reconstruction
-        >>> Reconstruction(of="inputs")
-        Reconstruction(of='inputs', loss='mean_squared_error')
+        >>> Reconstruction(loss="binary_crossentropy", corruption=0.25, tied=True)
+        Reconstruction(loss='binary_crossentropy', corruption=0.25, tied=True)
 
-    Reference: Bengio, Lamblin, Popovici, Larochelle, Greedy Layer-Wise Training of Deep Networks,
-    2007, section 4.1. There the decoder shares the encoder's transposed weights and the loss is a
-    cross-entropy; here the decoder has weights of its own and the loss is a squared error.
+    References: Bengio, Lamblin, Popovici, Larochelle, Greedy Layer-Wise Training of Deep Networks,
+    2007, section 4.1; Vincent, Larochelle, Lajoie, Bengio, Manzagol, Stacked Denoising
+    Autoencoders, 2010; Rifai, Vincent, Muller, Glorot, Bengio, Contractive Auto-Encoders, 2011.
+    They sum the loss over the elements of a row where this takes the mean: a learning rate for
+    784 pixels is 784 times theirs. Their decoders have tied weights and a cross-entropy; here both
+    are to be asked for.
     """
 
     def __init__(
         self,
         of: Literal["features", "inputs"] = "features",
         loss: str | Callable[..., Array] = "mean_squared_error",
+        *,
+        corruption: float = 0.0,
+        noise: Literal["masking", "gaussian", "salt_and_pepper"] = "masking",
+        tied: bool = False,
+        contractive: float = 0.0,
+        sparsity: float = 0.0,
+        sparsity_target: float = 0.05,
     ) -> None:
-        super().__init__(of=of, loss=loss)
+        super().__init__(
+            of=of,
+            loss=loss,
+            corruption=corruption,
+            noise=noise,
+            tied=tied,
+            contractive=contractive,
+            sparsity=sparsity,
+            sparsity_target=sparsity_target,
+        )
         if of not in ("features", "inputs"):
             raise InputError(complaint("of", 'be "features" or "inputs"', of))
+        if noise not in NOISES:
+            raise InputError(complaint("noise", f"be one of {', '.join(NOISES)}", noise))
+        if noise != "gaussian" and not 0 <= corruption < 1:
+            raise InputError(complaint("corruption", "be a rate in [0, 1)", corruption))
+        for name, value in (("corruption", corruption), ("contractive", contractive)):
+            if not value >= 0:
+                raise InputError(complaint(name, "be 0 or more", value))
+        if not sparsity >= 0 or not 0 < sparsity_target < 1:
+            shown = (sparsity, sparsity_target)
+            raise InputError(
+                complaint("sparsity", "be 0 or more, with a target between 0 and 1", shown)
+            )
+        if tied and of == "inputs":
+            raise InputError('A tied decoder gives features back. Pass `of="features"`.')
         try:
             self._loss = keras.losses.get(loss)
         except ValueError as error:
             raise InputError(f"Unknown loss: {str(error).splitlines()[0]}") from error
-        self._of_inputs = of == "inputs"
+        self._of_inputs, self._tied = of == "inputs", tied
+        self._of_logits = self._loss is keras.losses.get(_CROSS_ENTROPY)
+        self._corruption, self._corrupt = corruption, NOISES[noise]
+        self._contractive = contractive
+        self._sparsity, self._rare = sparsity, sparsity_target
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
+        if self._tied:
+            return Visible(math.prod(size or 1 for size in targets.input_shape))
         wanted = targets.data_shape if self._of_inputs else targets.input_shape
         return decoder(feature_shape, wanted)
 
-    def target(self, inputs: Array, y: Array | None) -> Array | None:
+    def target(self, inputs: Array, y: Array | None, targets: Targets) -> Array | None:
         """The inputs themselves, or nothing where the stage's own features are the target."""
         return inputs if self._of_inputs else None
+
+    def check(self, x: Array, y: Array | None) -> None:
+        """Raise `InputError` where values do not fit the loss."""
+        values = x if y is None else y
+        if self._of_logits and (values.min() < 0 or values.max() > 1):
+            raise InputError(
+                "Reconstruction with binary cross-entropy needs values in [0, 1]. Received values "
+                f"from {values.min():.4g} to {values.max():.4g}. Scale the data, give the blocks "
+                "a sigmoid, or use the mean squared error."
+            )
 
     def loss(
         self,
@@ -65,6 +137,34 @@ class Reconstruction(Described):
         seed: keras.random.SeedGenerator,
         training: bool,
     ) -> tuple[Array, Mapping[str, Any]]:
-        output = head(block(x, training=training), training=training)
-        target = ops.cast(x if y is None else y, output.dtype)
-        return ops.mean(self._loss(target, output)), {}
+        seen = self._corrupt(x, self._corruption, seed) if training and self._corruption else x
+        code = block(seen, training=training)
+        target = x if y is None else y
+        if self._tied:
+            layer = dense_of(block, "A tied decoder")
+            output = head(ops.matmul(code, ops.transpose(layer.kernel)))
+            target = flat(target)
+        else:
+            output = head(code, training=training)
+        target = ops.cast(target, output.dtype)
+        if self._of_logits:
+            loss = ops.mean(ops.binary_crossentropy(target, output, from_logits=True))
+        else:
+            loss = ops.mean(self._loss(target, output))
+        return loss + self._penalties(block, code), {}
+
+    def _penalties(self, block: keras.Layer, code: Array) -> Array | float:
+        penalty: Array | float = 0.0
+        if self._contractive:
+            layer = dense_of(block, "The contractive penalty")
+            slopes = slope(layer, code, "The contractive penalty")
+            norms = ops.sum(ops.square(layer.kernel), axis=0)
+            penalty += self._contractive * ops.mean(ops.sum(ops.square(slopes) * norms, axis=-1))
+        if self._sparsity:
+            dense_of(block, "The sparsity penalty", ("sigmoid",))
+            mean = ops.clip(ops.mean(code, axis=0), 1e-6, 1 - 1e-6)
+            rare = self._rare
+            divergence = rare * ops.log(rare / mean)
+            divergence += (1 - rare) * ops.log((1 - rare) / (1 - mean))
+            penalty += self._sparsity * ops.sum(divergence)
+        return penalty

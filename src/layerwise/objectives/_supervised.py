@@ -15,7 +15,7 @@ from layerwise.objectives._heads import predictor
 from layerwise.objectives._protocol import Targets
 
 
-class Supervised(Described):
+class Supervised(Described, name="supervised"):
     """Predict the labels from the newest block.
 
     Labels are class numbers (whatever form the user's labels had) or real values. A loss or

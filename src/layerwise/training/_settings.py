@@ -17,7 +17,7 @@ from layerwise.engine import Engine
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
 from layerwise.growth import Blocks, copy_layer
-from layerwise.objectives import BY_NAME, Objective, Supervised
+from layerwise.objectives import Objective, Supervised, by_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,25 +78,12 @@ class Settings:
 def objective_by_depth(value: Any) -> Callable[[int], Objective]:
     """Read `objective`: a name, an object, or a callable of depth that gives either."""
 
-    def one(given: Any) -> Objective:
-        if isinstance(given, str):
-            if given not in BY_NAME:
-                raise InputError(
-                    f"Unknown objective {given!r}. Choose one of: {', '.join(BY_NAME)}."
-                )
-            return BY_NAME[given]()
-        if isinstance(given, type) or not isinstance(given, Objective):
-            raise InputTypeError(
-                complaint("objective", "be a name or have the methods head and loss", given)
-            )
-        return given
-
     if isinstance(value, str | type | Objective):
-        fixed = one(value)
+        fixed = by_name(value)
         return lambda depth: fixed
     if callable(value):
-        return lambda depth: one(value(depth))
-    return lambda depth: one(value)
+        return lambda depth: by_name(value(depth))
+    return lambda depth: by_name(value)
 
 
 def optimizer_by_depth(value: Any) -> Callable[[int], keras.Optimizer]:

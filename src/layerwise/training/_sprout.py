@@ -18,6 +18,7 @@ from layerwise.growth import attach, copy_layer, copy_weights
 from layerwise.objectives import (
     Objective,
     Targets,
+    check_values,
     name_of,
     needs_targets,
     on_vectors,
@@ -141,12 +142,14 @@ def stage_problem(
 ) -> Problem:
     """The layers with all that they are trained with, on the features in `view`."""
     objective, depth = grown.objective, grown.depth
+    train = view.rows("train", objective)
+    check_values(objective, train.x, train.y)
     return Problem(
         block=grown.block,
         head=grown.head,
         objective=objective,
         targets=view.targets(),
-        train=view.rows("train", objective),
+        train=train,
         validation=view.rows("validation", objective) if "validation" in view.names else None,
         optimizer=grown.optimizer,
         batch_size=settings.batch_size(depth),
@@ -199,9 +202,13 @@ def attach_head(
 ) -> None:
     """Build a head, and where it predicts labels make sure that it can.
 
+    One that the objective has built itself may be anything and is left as it is.
+
     Raises:
         InputError: its output does not have the shape of the labels.
     """
+    if head.built and not predicts_targets(objective):
+        return
     output = attach(head, features, dtype, "The head", seed)
     if not predicts_targets(objective):
         return

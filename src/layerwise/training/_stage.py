@@ -14,7 +14,7 @@ from layerwise.checkpoint import Journal
 from layerwise.engine import Problem, Result
 from layerwise.growth import Stage, audit, digest
 from layerwise.history import StopReason
-from layerwise.objectives import finish, name_of, predicts_targets
+from layerwise.objectives import compared, finish, name_of, predicts_targets
 from layerwise.progress import Listener
 from layerwise.training._outcome import Outcome
 from layerwise.training._replica import Replica, predictor_metrics
@@ -120,10 +120,14 @@ class _Attempt:
         """Metrics of every split, in inference mode."""
         problem.model.rewind()
         view, engine = self.replica.view, self.replica.settings.engine
-        return {
+        scores = {
             name: engine.evaluate(problem, view.rows(name, problem.objective))
             for name in view.names
         }
+        if "validation" in scores:
+            said = compared(problem.objective, scores["train"], scores["validation"])
+            scores["validation"] |= said
+        return scores
 
     def _predict(
         self, stage: Stage, *, scored: bool

@@ -58,7 +58,7 @@ class View:
         self._catch_up()
         raw = self._raw[name]
         weight = raw.sample_weight if takes_sample_weight(objective) else None
-        target = stage_target(objective, raw.x, raw.y)
+        target = stage_target(objective, raw.x, raw.y, self.targets())
         return Split(self._features[name].x, target, weight)
 
     def targets(self) -> Targets:
