@@ -13,6 +13,7 @@ from keras import layers
 import layerwise
 from layerwise.errors import FreezeError, InputError, InputTypeError
 from layerwise.growth import (
+    Frozen,
     Stage,
     attach,
     audit,
@@ -48,7 +49,7 @@ def frozen(*blocks, predictor=None) -> list[Stage]:
     for depth, block in enumerate(blocks, start=1):
         last = predictor if depth == len(blocks) else None
         stages.append(
-            Stage(depth=depth, block=block, head=last, predictor=last, digest=digest(block))
+            Stage(depth=depth, blocks=(Frozen.of(block),), head=last, predictor=last)
         )
     return stages
 

@@ -20,6 +20,7 @@ class Stream(enum.IntEnum):
     TRAINING = 4
     FINE_TUNE = 5
     BASELINE = 6
+    AUGMENTATION = 7
 
 
 def derive(seed: int, stream: Stream, *path: int) -> int:

@@ -19,10 +19,11 @@ def joint_problem(
     epochs: int,
     batch_size: int,
     seed: int,
+    prefix: keras.Layer | None = None,
 ) -> Problem:
     """The whole model as one stage: all layers but the last are the block, the last is the head.
 
-    The layers are the model's own, so training moves the model.
+    The layers are the model's own, so training moves the model; `prefix` augments its rows.
     """
     inputs = keras.Input(data.train.x.shape[1:], dtype=str(data.train.x.dtype))
     return Problem(
@@ -36,4 +37,5 @@ def joint_problem(
         batch_size=batch_size,
         epochs=epochs,
         seed=seed,
+        prefix=prefix,
     )

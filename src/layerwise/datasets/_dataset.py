@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.datasets._arrays import Kind, Labels, read_x, to_numpy
 from layerwise.datasets._split import Split, hold_out
 from layerwise.errors import InputError, InputTypeError, complaint
+
+_CHUNK = 1024
+"""Rows that are augmented at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Dataset:
         test: what the chosen model is scored on, once, or None.
         labels: what the labels are, or None without labels.
         name: for the run's record.
+        unlabeled: more rows, for the stages that need no labels, or None.
     """
 
     train: Split
@@ -35,6 +40,7 @@ class Dataset:
     test: Split | None
     labels: Labels | None
     name: str = "arrays"
+    unlabeled: Split | None = None
 
     @classmethod
     def from_arrays(
@@ -49,6 +55,8 @@ class Dataset:
         kind: Kind | None = None,
         seed: int = 0,
         name: str = "arrays",
+        unlabeled: Any = None,
+        unlabeled_label: Any = None,
     ) -> Dataset:
         """Check arrays or frames, and split them.
 
@@ -64,6 +72,9 @@ class Dataset:
                 as classes.
             seed: of the split.
             name: for the run's record.
+            unlabeled: `(n_unlabeled, ...)`, more rows like those of `x`.
+            unlabeled_label: the value in `y` that marks a row without a label, such as -1 in
+                scikit-learn's semi-supervised module; these rows join `unlabeled`.
 
         Raises:
             InputError, InputTypeError: lengths differ, values are missing or not finite, there is
@@ -85,15 +96,23 @@ class Dataset:
                     "Pass `validation_data=` to use rows of your own.",
                 )
             )
+        if unlabeled_label is not None:
+            x, y, sample_weight, marked = _without_label(x, y, sample_weight, unlabeled_label)
+            unlabeled = marked if unlabeled is None else _joined(marked, unlabeled)
         labels = None if y is None else Labels.learn(y, kind)
         whole = _read(x, y, labels, "", sample_weight)
+        more = (
+            None
+            if unlabeled is None
+            else _like(_read(unlabeled, None, None, "unlabeled "), whole, "unlabeled")
+        )
         validation = _pair(validation_data, labels, "validation_data", whole)
         test = _pair(test_data, labels, "test_data", whole)
         if validation is None and validation_split:
             whole, validation = hold_out(
                 whole, validation_split, seed, labels.kind if labels else None
             )
-        return cls(whole, validation, test, labels, name)
+        return cls(whole, validation, test, labels, name, more)
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -106,13 +125,29 @@ class Dataset:
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
+    @property
+    def _all(self) -> dict[str, Split]:
+        """The splits, and the rows without labels."""
+        more = {} if self.unlabeled is None else {"unlabeled": self.unlabeled}
+        return {**self.splits, **more}
+
+    @cached_property
+    def pool(self) -> Split:
+        """The training rows, with or without labels: those with labels come first.
+
+        Where there are rows without, none of these has a label or a weight.
+        """
+        if self.unlabeled is None:
+            return self.train
+        return Split(np.concatenate([self.train.x, self.unlabeled.x]))
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over every split: names, shapes, types and bytes."""
         whole = hashlib.sha256()
         if self.classes is not None:
             whole.update(repr(self.classes.tolist()).encode())
-        for name, split in self.splits.items():
+        for name, split in self._all.items():
             for part, array in split.tree().items():
                 whole.update(f"{name}.{part}{array.dtype}{array.shape}".encode())
                 whole.update(np.ascontiguousarray(array).data)
@@ -137,11 +172,37 @@ class Dataset:
             weight = weight * self.train.sample_weight
         return replace(self, train=Split(self.train.x, self.train.y, weight))
 
+    def repeated(self, views: int, augment: Callable[[Any], Any]) -> Dataset:
+        """The same data with `views` augmented copies of each training row in place of the row.
+
+        Args:
+            views: how many.
+            augment: from some rows to as many.
+        """
+
+        def copies(x: NDArray[Any]) -> NDArray[Any]:
+            made = np.empty((views * len(x), *x.shape[1:]), x.dtype)
+            for start in range(0, len(made), _CHUNK):
+                rows = np.arange(start, min(start + _CHUNK, len(made))) % len(x)
+                made[start : start + _CHUNK] = keras.ops.convert_to_numpy(augment(x[rows]))
+            return made
+
+        train, more = self.train, self.unlabeled
+        y, weight = (
+            None if part is None else np.concatenate([part] * views)
+            for part in (train.y, train.sample_weight)
+        )
+        return replace(
+            self,
+            train=Split(copies(train.x), y, weight),
+            unlabeled=None if more is None else Split(copies(more.x)),
+        )
+
     def describe(self) -> dict[str, Any]:
         """What a run records of its data."""
         return {
             "name": self.name,
-            "rows": {name: split.rows for name, split in self.splits.items()},
+            "rows": {name: split.rows for name, split in self._all.items()},
             "shape": list(self.train.x.shape[1:]),
             "dtype": str(self.train.x.dtype),
             "kind": None if self.labels is None else self.labels.kind,
@@ -159,13 +220,50 @@ def _pair(pair: Any, labels: Labels | None, name: str, whole: Split) -> Split | 
     x, y = pair
     if labels is not None and y is None:
         raise InputError(f"`{name}` must have labels, as the training data have.")
-    split = _read(x, y if labels is not None else None, labels, f"{name} ")
+    return _like(_read(x, y if labels is not None else None, labels, f"{name} "), whole, name)
+
+
+def _like(split: Split, whole: Split, name: str) -> Split:
+    """Make sure that rows look like the training rows."""
     if split.x.shape[1:] != whole.x.shape[1:]:
         raise InputError(
             f"`{name}` must have samples of shape {whole.x.shape[1:]}, as the training data. "
             f"Received {split.x.shape[1:]}."
         )
     return Split(split.x.astype(whole.x.dtype, copy=False), split.y)
+
+
+def _without_label(
+    x: Any, y: Any, sample_weight: Any, marker: Any
+) -> tuple[NDArray[Any], NDArray[Any], Any, NDArray[Any] | None]:
+    """Take the rows whose label is `marker` out; give what is left, and their features."""
+    if y is None:
+        raise InputError("`unlabeled_label` marks rows in `y`. Pass `y`.")
+    rows, labels = read_x(x), to_numpy(y, "y")
+    if labels.ndim != 1 or len(labels) != len(rows):
+        raise InputError(
+            "`unlabeled_label` needs one label for each row. "
+            f"Received {len(rows)} rows and labels of shape {labels.shape}."
+        )
+    missing = labels == marker
+    if missing.all():
+        raise InputError(f"Every label is {marker!r}, the `unlabeled_label`: none is left.")
+    weight = None if sample_weight is None else to_numpy(sample_weight, "sample_weight")
+    if weight is not None and weight.shape == missing.shape:
+        weight = weight[~missing]
+    return rows[~missing], labels[~missing], weight, rows[missing] if missing.any() else None
+
+
+def _joined(marked: NDArray[Any] | None, more: Any) -> NDArray[Any]:
+    other = read_x(more, "unlabeled x")
+    if marked is None:
+        return other
+    if other.shape[1:] != marked.shape[1:]:
+        raise InputError(
+            f"`unlabeled` must have samples of shape {marked.shape[1:]}, as the training data. "
+            f"Received {other.shape[1:]}."
+        )
+    return np.concatenate([marked, other])
 
 
 def _read(x: Any, y: Any, labels: Labels | None, prefix: str, sample_weight: Any = None) -> Split:

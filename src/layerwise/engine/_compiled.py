@@ -66,6 +66,7 @@ class CompiledEngine:
         parts = (
             layer_key(problem.block),
             layer_key(problem.head),
+            layer_key(problem.prefix),
             optimizer_key(problem.optimizer),
         )
         # A user's objective need not have a hash; then nothing tells it from another.

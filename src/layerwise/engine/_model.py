@@ -10,7 +10,7 @@ from keras import ops
 
 from layerwise._typing import Array, Tree
 from layerwise.errors import InputError, LayerwiseError
-from layerwise.objectives import Objective, Targets, stage_metrics, takes_epoch
+from layerwise.objectives import Objective, Targets, stage_metrics, takes_again, takes_epoch
 
 
 class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
@@ -28,17 +28,20 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         objective: Objective,
         targets: Targets,
         seed: int,
+        prefix: keras.Layer | None = None,
     ) -> None:
         # The layers inside cast their inputs by their own policies; labels must not be cast.
         super().__init__(dtype=keras.config.floatx(), autocast=False)
         self.block = block
         self.head = head
+        self.prefix = prefix
         self.objective = objective
         self.noise = keras.random.SeedGenerator(seed)
         self._first_noise = keras.ops.convert_to_numpy(self.noise.state.value).copy()
         self.own_metrics = stage_metrics(objective, targets)
         self._with_arguments = frozenset(self.own_metrics)
         # As variables, and not as numbers: stages of other lengths share a compiled program.
+        self._takes_again = takes_again(objective)
         self._clock: tuple[Any, Any] | None = None
         """Training rows seen, and rows an epoch."""
         if takes_epoch(objective):
@@ -51,16 +54,23 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         optional = {key: inputs[key] for key in ("sample_weight",) if key in inputs}
         if self._clock is not None:
             optional["epoch"] = _epoch(*self._clock, inputs["x"], training)
+        x = self._seen(inputs["x"], training)
+        if self._takes_again and self.prefix is not None:
+            optional["again"] = self._seen(inputs["x"], training)
         loss, metrics = self.objective.loss(
             self.block,
             self.head,
-            inputs["x"],
+            x,
             inputs.get("y"),
             seed=self.noise,
             training=training,
             **optional,
         )
         return {"loss": loss, "metrics": dict(metrics)}
+
+    def _seen(self, x: Tree, training: bool) -> Tree:
+        """A batch as the block sees it; each time augmented anew."""
+        return x if self.prefix is None else self.prefix(x, training=training)
 
     def rewind(self) -> None:
         """Let the objective's randomness begin anew, so that scores do not depend on training."""

@@ -37,10 +37,14 @@ class Problem:
     seed: int
     """Of the batch order and of the objective's own randomness."""
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    prefix: keras.Layer | None = None
+    """What every batch passes first and nothing trains: augmentation and frozen blocks."""
     model: StageModel = field(init=False)
 
     def __post_init__(self) -> None:
-        model = StageModel(self.block, self.head, self.objective, self.targets, self.seed)
+        model = StageModel(
+            self.block, self.head, self.objective, self.targets, self.seed, self.prefix
+        )
         model.measure(self.train.tree())
         model.compile(optimizer=self.optimizer)
         object.__setattr__(self, "model", model)

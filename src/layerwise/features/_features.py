@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import itertools
@@ -123,6 +124,18 @@ class Features:
                 self._become(passed, keys, outputs)
                 return n
         return 0
+
+    def fork(self) -> Features:
+        """The same features, to be passed on elsewhere: those here stay as they are."""
+        other = copy.copy(self)
+        # What is here is not dropped when the other goes on.
+        other._keys = {}
+        return other
+
+    def close(self) -> None:
+        """Remove from the store what these features have put there."""
+        for key in self._keys.values():
+            self._store.drop(key)
 
     def forget(self, blocks: Sequence[str]) -> None:
         """Remove the features after every one of these blocks from the store.

@@ -81,3 +81,15 @@ def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     pairs: Any = zip(source.variables, target.variables, strict=True)
     for ours, theirs in pairs:
         theirs.assign(keras.ops.convert_to_numpy(ours.value))
+
+
+def duplicate(layer: keras.Layer, shape: Shape, dtype: str) -> tuple[keras.Layer, Shape]:
+    """A copy with weights of its own that are equal, built on features of this shape.
+
+    Returns:
+        The copy, and the shape of one sample of its output.
+    """
+    copy = copy_layer(layer, seed=0)
+    output = attach(copy, shape, dtype, "A copied block")
+    copy_weights(layer, copy)
+    return copy, output

@@ -15,19 +15,54 @@ from layerwise.errors import FreezeError
 from layerwise.growth._build import copy_layer, copy_weights
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """A block as a stage left it: it moves no more. A later stage trains a copy, if any."""
+
+    layer: keras.Layer
+    digest: str
+    """SHA-256 of the layer's variables when it froze."""
+
+    @classmethod
+    def of(cls, layer: keras.Layer) -> Frozen:
+        """Freeze a trained layer."""
+        return cls(layer, digest(layer))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One block with its heads, trained and frozen."""
+    """What one growth step left: its blocks and its heads, trained and frozen."""
 
     depth: int
-    block: keras.Layer
+    blocks: tuple[Frozen, ...]
+    """What the stage trained, from the lowest up; the newest is the last and as a rule alone."""
     head: keras.Layer | None
     """What the objective trained on top; None where the objective needs nothing."""
     predictor: keras.Layer | None
     """What ends a model of this depth: the head itself, the classifier trained beside the stage,
     or None without labels."""
-    digest: str
-    """SHA-256 of the block's variables when it froze."""
+
+    @property
+    def block(self) -> keras.Layer:
+        """The newest of its blocks."""
+        return self.blocks[-1].layer
+
+    @property
+    def digest(self) -> str:
+        """The digests of its blocks."""
+        return " ".join(block.digest for block in self.blocks)
+
+
+def path(stages: Sequence[Stage]) -> list[Frozen]:
+    """The blocks of the network as it stood after the last of these stages, from the lowest up.
+
+    A block that several stages trained is taken as the last of them left it.
+    """
+    newest: dict[int, Frozen] = {}
+    for stage in stages:
+        lowest = stage.depth - len(stage.blocks) + 1
+        newest |= {lowest + i: block for i, block in enumerate(stage.blocks)}
+    return [newest[depth] for depth in sorted(newest)]
 
 
 def digest(layer: keras.Layer) -> str:
@@ -51,12 +86,13 @@ def audit(stages: Sequence[Stage]) -> None:
         FreezeError: a block has changed since; the message names it.
     """
     for stage in stages:
-        if digest(stage.block) != stage.digest:
-            raise FreezeError(
-                f"The frozen block of depth {stage.depth} ({stage.block.name}) has changed since "
-                "it was trained. A callback or your own code writes to its weights, or another "
-                "network shares the layer. Nothing below the newest block may move."
-            )
+        for block in stage.blocks:
+            if digest(block.layer) != block.digest:
+                raise FreezeError(
+                    f"A frozen block of depth {stage.depth} ({block.layer.name}) has changed since "
+                    "it was trained. A callback or your own code writes to its weights, or "
+                    "another network shares the layer. Nothing that is frozen may move."
+                )
 
 
 def stitch(
@@ -72,7 +108,7 @@ def stitch(
     Predictions equal those on cached features exactly at equal batch size, and within float
     rounding at others. With a `seed` the weights are not copied but drawn anew from it.
     """
-    parts = [(f"block_{stage.depth}", stage.block) for stage in stages]
+    parts = [(f"block_{i + 1}", block.layer) for i, block in enumerate(path(stages))]
     if predictor is not None:
         parts.append(("head", predictor))
     copies = [

@@ -16,6 +16,7 @@ from layerwise.objectives._protocol import needs_targets as needs_targets
 from layerwise.objectives._protocol import predicts_targets as predicts_targets
 from layerwise.objectives._protocol import stage_metrics as stage_metrics
 from layerwise.objectives._protocol import stage_target as stage_target
+from layerwise.objectives._protocol import takes_again as takes_again
 from layerwise.objectives._protocol import takes_epoch as takes_epoch
 from layerwise.objectives._protocol import takes_sample_weight as takes_sample_weight
 from layerwise.objectives._rbm import RBM as RBM

@@ -90,12 +90,13 @@ class Contrastive(Described, name="contrastive"):
         *,
         seed: keras.random.SeedGenerator,
         training: bool,
+        again: Array | None = None,
     ) -> tuple[Array, Mapping[str, Any]]:
         if not self._of_views:
             return self._of_patches(block, head, x, training)
         first, second = (
             _unit(head(block(view, training=training), training=training))
-            for view in two_views(block, x, self._corruption, seed)
+            for view in two_views(x, again, self._corruption, seed)
         )
         rows = ops.shape(first)[0]
         both = ops.concatenate([first, second], axis=0)

@@ -22,6 +22,7 @@ from layerwise.objectives._protocol import (
     needs_targets,
     stage_metrics,
     stage_target,
+    takes_again,
     takes_epoch,
 )
 
@@ -121,10 +122,12 @@ class Mixed(Described, name="mixed"):
         seed: keras.random.SeedGenerator,
         training: bool,
         epoch: Array,
+        again: Array | None = None,
     ) -> tuple[Array, Mapping[str, Any]]:
         total, metrics = 0.0, {}
         for (name, part), schedule in zip(self._parts.items(), self._weights, strict=True):
             more = {"epoch": epoch} if takes_epoch(part) else {}
+            more |= {"again": again} if takes_again(part) else {}
             loss, said = part.loss(
                 block, head.parts.get(name), x, y.get(name), seed=seed, training=training, **more
             )

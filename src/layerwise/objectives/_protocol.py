@@ -47,7 +47,9 @@ class Objective(Protocol):
       the stage.
 
     An objective that takes sample weights has a keyword `sample_weight` in `loss`; one whose loss
-    changes with time has a keyword `epoch` and gets the number of the epoch, counted from 0.
+    changes with time has a keyword `epoch` and gets the number of the epoch, counted from 0. One
+    that compares two views of a row has a keyword `again`, None by default: where the run
+    augments, it gets the same rows as `x`, augmented once more.
 
     A head that the objective has built itself is left as it is, so it may be anything; one that is
     not built is built on the block's output.
@@ -127,3 +129,8 @@ def takes_sample_weight(objective: Objective) -> bool:
 def takes_epoch(objective: Objective) -> bool:
     """Whether the loss has a keyword for the number of the epoch."""
     return "epoch" in inspect.signature(objective.loss).parameters
+
+
+def takes_again(objective: Objective) -> bool:
+    """Whether the loss has a keyword for another augmentation of the batch."""
+    return "again" in inspect.signature(objective.loss).parameters

@@ -76,10 +76,11 @@ class Redundancy(Described, name="redundancy"):
         *,
         seed: keras.random.SeedGenerator,
         training: bool,
+        again: Array | None = None,
     ) -> tuple[Array, Mapping[str, Any]]:
         first, second = (
             head(block(view, training=training), training=training)
-            for view in two_views(block, x, self._corruption, seed)
+            for view in two_views(x, again, self._corruption, seed)
         )
         if self._barlow:
             return self._barlow_twins(first, second)

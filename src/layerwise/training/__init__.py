@@ -49,6 +49,13 @@ def train(
     checkpoint_every: float = 30.0,
     cache_dir: str | Path | None = None,
     cache_limit: int | None = None,
+    window: int = 1,
+    freeze: str | int = "all",
+    init: str = "fresh",
+    augment: Any = None,
+    augment_views: int | None = None,
+    unlabeled: Any = None,
+    unlabeled_label: Any = None,
 ) -> TrainResult:
     """Grow a network one block at a time, and keep the depth that validation chooses.
 
@@ -97,6 +104,18 @@ def train(
         cache_dir: a folder for the features of the trunk, which otherwise live in memory. It may
             be shared by several runs; what a finished run has put there is removed.
         cache_limit: the most bytes that `cache_dir` may hold.
+        window: train the newest so many blocks together, on features cached below them.
+        freeze: `"all"` below the window; `"none"` trains the whole network in every stage; a
+            number freezes so many of the lowest blocks, once each has been trained.
+        init: a new block starts `"fresh"`, as the `"identity"`, so that the network does not
+            change at first, or as a `"copy"` of the block below. The first is always fresh.
+        augment: Keras preprocessing layers that change the training rows at random. Then no
+            features are cached: each batch passes the frozen blocks anew.
+        augment_views: make so many augmented copies of each training row beforehand and cache
+            their features; an epoch passes over all of them.
+        unlabeled: `(n_unlabeled, ...)`, more rows; objectives that need no labels train on them
+            too.
+        unlabeled_label: the value in `y`, such as -1, that marks a row without a label.
 
     Raises:
         InputError, InputTypeError: an argument cannot be used; nothing was written.
@@ -144,6 +163,13 @@ def train(
         checkpoint_every=checkpoint_every,
         cache_dir=None if cache_dir is None else Path(cache_dir),
         cache_limit=cache_limit,
+        window=window,
+        freeze=freeze,
+        init=init,
+        augment=augment,
+        augment_views=augment_views,
+        unlabeled=unlabeled,
+        unlabeled_label=unlabeled_label,
     )
     return run(data, settings, run_dir=run_dir, verbose=verbose)
 

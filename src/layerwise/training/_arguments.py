@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from layerwise._random import Stream, derive
 from layerwise.datasets import Dataset
 from layerwise.engine import make_engine
 from layerwise.errors import InputError
-from layerwise.growth import blocks_from
+from layerwise.growth import Policy, blocks_from
 from layerwise.training._settings import (
     Settings,
+    augmentation_from,
     callbacks_by_depth,
     count_by_depth,
     head_policy,
@@ -39,6 +42,12 @@ def read_arguments(
     seed: int,
     max_depth: int,
     replicates: int,
+    window: int,
+    freeze: Any,
+    augment: Any,
+    augment_views: int | None,
+    unlabeled: Any,
+    unlabeled_label: Any,
     **rest: Any,
 ) -> tuple[Dataset, Settings]:
     """Check everything that can be checked before a block is built.
@@ -48,10 +57,12 @@ def read_arguments(
     """
     seed = whole_number("seed", seed, 0)
     if isinstance(x, Dataset):
-        if any(given is not None for given in (y, validation_data, test_data, sample_weight)):
+        belongs = (y, validation_data, test_data, sample_weight, unlabeled, unlabeled_label)
+        if any(given is not None for given in belongs):
             raise InputError(
                 "A Dataset brings its own labels, weights and splits. Pass `y`, "
-                "`validation_data`, `test_data` and `sample_weight` to `Dataset.from_arrays`."
+                "`validation_data`, `test_data`, `sample_weight`, `unlabeled` and "
+                "`unlabeled_label` to `Dataset.from_arrays`."
             )
         data = x
     else:
@@ -63,9 +74,14 @@ def read_arguments(
             test_data=test_data,
             sample_weight=sample_weight,
             seed=seed,
+            unlabeled=unlabeled,
+            unlabeled_label=unlabeled_label,
         )
     if class_weight is not None:
         data = data.with_class_weight(class_weight)
+    augmentation = augmentation_from(augment)
+    if augment_views is not None:
+        data, augmentation = _augmented(data, augmentation, augment_views, seed), None
     blocks = blocks_from(block, tuple(data.train.x.shape[1:]), str(data.train.x.dtype))
     policy, template = head_policy(head, blocks)
     settings = Settings(
@@ -81,7 +97,20 @@ def read_arguments(
         seed=seed,
         max_depth=whole_number("max_depth", max_depth, 1),
         replicates=whole_number("replicates", replicates, 1),
+        policy=Policy(whole_number("window", window, 1), freeze),
+        augment=augmentation,
         **rest,
     )
     settings.check(data)
     return data, settings
+
+
+def _augmented(
+    data: Dataset, augmentation: Callable[[int], Any] | None, views: Any, seed: int
+) -> Dataset:
+    """The data with so many augmented copies of every training row in place of the row."""
+    count = whole_number("augment_views", views, 1)
+    if augmentation is None:
+        raise InputError("`augment_views` needs `augment`, the layers that make the views.")
+    layer = augmentation(derive(seed, Stream.AUGMENTATION))
+    return data.repeated(count, lambda rows: layer(rows, training=True))

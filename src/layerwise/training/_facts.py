@@ -11,7 +11,7 @@ import keras
 
 import layerwise
 from layerwise.datasets import Dataset
-from layerwise.engine import cores
+from layerwise.engine import cores, layer_key
 from layerwise.objectives import name_of
 from layerwise.training._settings import Settings, described
 
@@ -35,10 +35,23 @@ def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
         "score_test_each_stage": settings.score_test_each_stage,
         "stages": _of_the_first_stage(settings),
         "optimizer": described(settings.optimizer(1)),
+        **_growth(settings),
         "data": data.describe(),
         "versions": _versions(),
         "machine": {"processor": platform.machine(), "cores": cores()},
     }
+
+
+def _growth(settings: Settings) -> dict[str, Any]:
+    """How blocks join the network, as far as it is not the usual way."""
+    policy, augment = settings.policy, settings.augment
+    told = {
+        "window": (policy.window, 1),
+        "freeze": (policy.freeze, "all"),
+        "init": (settings.init, "fresh"),
+        "augment": (None if augment is None else str(layer_key(augment(0))), None),
+    }
+    return {name: value for name, (value, usual) in told.items() if value != usual}
 
 
 def _versions() -> dict[str, str]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-import keras
 
 from layerwise._random import Stream, derive
 from layerwise.datasets import Dataset
 from layerwise.engine import Problem, metric_names
 from layerwise.features import Store
-from layerwise.growth import Stage
+from layerwise.growth import Frozen, Stage, path
 from layerwise.objectives import predicts_targets
 from layerwise.training._settings import Settings
 from layerwise.training._sprout import Sprout, sprout, stage_problem
@@ -41,7 +38,7 @@ class Replica:
         self.stages: list[Stage] = []
         self.diverged = False
         splits = ["train", "validation", *["test"] * settings.score_test_each_stage]
-        self.view = View(data, splits, settings.engine, store)
+        self.view = View(data, splits, settings.engine, store, settings.augment)
         self.stage_bytes = 0
         self._prepared: tuple[Sprout, Problem] | None = None
 
@@ -52,6 +49,10 @@ class Replica:
     def trunk(self, depth: int) -> str:
         """The digests of the frozen blocks up to a depth."""
         return " ".join(stage.digest for stage in self.stages[:depth])
+
+    def below(self, depth: int) -> list[Frozen]:
+        """The blocks below those that the stage of this depth trains."""
+        return path(self.stages)[: self.settings.policy.lowest(depth) - 1]
 
     def prepare(self) -> list[str]:
         """Grow the first stage, which proves that the shapes fit; return what it will report."""
@@ -69,8 +70,7 @@ class Replica:
         """Grow the layers of the next stage, on the features in view."""
         if self._prepared is not None and self._prepared[0].depth == depth and slower == 1:
             return self._prepared[0]
-        below = self.stages[-1].head if self.stages else None
-        return sprout(self.settings, self.view, depth, self.seed, below, slower)
+        return sprout(self.settings, self.view, depth, self.seed, self.stages, slower)
 
     def problem(self, grown: Sprout) -> Problem:
         """What the stage minimises, on the features in view."""
@@ -78,8 +78,9 @@ class Replica:
         if prepared is not None and prepared[0] is grown:
             return prepared[1]
         seed = self.seed(Stream.TRAINING, grown.depth)
-        callbacks: Sequence[keras.callbacks.Callback] = self.settings.callbacks(grown.depth)
-        return stage_problem(self.settings, self.view, grown, seed, callbacks)
+        return stage_problem(
+            self.settings, self.view, grown, seed, self.settings.callbacks(grown.depth)
+        )
 
 
 def predictor_metrics(data: Dataset) -> list[str]:

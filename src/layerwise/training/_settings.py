@@ -16,7 +16,7 @@ from layerwise.depth import DepthRule
 from layerwise.engine import Engine
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
-from layerwise.growth import Blocks, copy_layer
+from layerwise.growth import Blocks, Policy, copy_layer
 from layerwise.objectives import Objective, Supervised, by_name
 
 
@@ -45,6 +45,9 @@ class Settings:
     checkpoint_every: float = 30.0
     cache_dir: Path | None = None
     cache_limit: int | None = None
+    policy: Policy = field(default_factory=Policy)
+    init: str = "fresh"
+    augment: Callable[[int], keras.Layer] | None = None
     predictor: Supervised = field(default_factory=Supervised)
     """What trains a classifier or regressor where the objective's own head is none."""
 
@@ -65,6 +68,14 @@ class Settings:
             if not isinstance(self.fine_tune, FineTune):
                 raise InputTypeError(complaint("fine_tune", "be a FineTune", self.fine_tune))
             self.fine_tune.check(data)
+        self.policy.check(self.max_depth)
+        if self.init not in ("fresh", "identity", "copy"):
+            raise InputError(complaint("init", 'be "fresh", "identity" or "copy"', self.init))
+        if self.augment is not None and self.cache_dir is not None:
+            raise InputError(
+                "`augment` changes the rows in every epoch, so no features can be cached. Leave "
+                "out `cache_dir`, or cache augmented copies with `augment_views`."
+            )
         if self.on_divergence not in ("stop", "retry"):
             raise InputError(complaint("on_divergence", 'be "stop" or "retry"', self.on_divergence))
         if not self.checkpoint_every > 0:
@@ -138,6 +149,25 @@ def head_policy(value: Any, blocks: Blocks) -> tuple[HeadPolicy, Callable[[int],
     raise InputError(
         complaint("head", 'be "carry", "fresh", "frozen" or a callable of depth', value)
     )
+
+
+def augmentation_from(value: Any) -> Callable[[int], keras.Layer] | None:
+    """Read `augment`: a preprocessing layer or several; every call gives a copy from a seed."""
+    if value is None:
+        return None
+    given = list(value) if isinstance(value, Sequence) else [value]
+    for layer in given:
+        if not isinstance(layer, keras.Layer):
+            raise InputTypeError(
+                complaint("augment", "be a Keras preprocessing layer or a list of them", layer)
+            )
+        if layer.trainable_variables:
+            raise InputError(f"`augment` has weights to train in {layer.name}: nothing would.")
+
+    def fresh(seed: int) -> keras.Layer:
+        return keras.Sequential([copy_layer(layer, seed + i) for i, layer in enumerate(given)])
+
+    return fresh
 
 
 def callbacks_by_depth(value: Any) -> Callable[[int], Sequence[keras.callbacks.Callback]]:

@@ -14,7 +14,17 @@ from layerwise._random import Stream, seeded
 from layerwise._typing import Shape
 from layerwise.engine import Problem, layer_key
 from layerwise.errors import InputError, InputTypeError
-from layerwise.growth import attach, copy_layer, copy_weights
+from layerwise.growth import (
+    Frozen,
+    Stage,
+    attach,
+    copy_layer,
+    copy_weights,
+    duplicate,
+    path,
+    start_as_copy,
+    start_as_identity,
+)
 from layerwise.objectives import (
     Objective,
     Targets,
@@ -33,7 +43,11 @@ class Sprout:
     """The layers of a stage, grown and not yet trained."""
 
     depth: int
+    moved: tuple[keras.Layer, ...]
+    """Copies of the blocks below that train along, from the lowest up."""
+    newest: keras.Layer
     block: keras.Layer
+    """All of them in a row."""
     head: keras.Layer | None
     objective: Objective
     head_policy: str
@@ -66,7 +80,7 @@ def sprout(
     view: View,
     depth: int,
     seed: Callable[[Stream, int], int],
-    head_below: keras.Layer | None,
+    stages: Sequence[Stage],
     slower: float = 1.0,
 ) -> Sprout:
     """Grow the layers of the stage of this depth on features like those in `view`.
@@ -76,21 +90,28 @@ def sprout(
         view: features of the trunk; only their shape and type matter here.
         depth: counted from 1.
         seed: the seed of a stream at a depth.
-        head_below: the trained head of the stage before.
+        stages: those before.
         slower: what the learning rate is multiplied by.
 
     Raises:
         InputError, InputTypeError: block, head, objective and data do not fit together.
     """
     block_seed, head_seed = seed(Stream.BLOCK, depth), seed(Stream.HEAD, depth)
-    block = settings.blocks(depth, block_seed)
+    newest = settings.blocks(depth, block_seed)
     what = f"The block of depth {depth}"
-    features = attach(block, view.shape, view.dtype, what, block_seed)
-    if not block.trainable_variables:
+    moved, shape, dtype = _moved(settings, view, depth, stages)
+    features = attach(newest, shape, dtype, what, block_seed)
+    if not newest.trainable_variables:
         raise InputError(
-            f"{what} ({block.name}) has nothing to train. Join it with the layer that follows: "
+            f"{what} ({newest.name}) has nothing to train. Join it with the layer that follows: "
             "`keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(256)])` is one block."
         )
+    if stages:
+        _initialise(settings.init, newest, path(stages), view)
+    block = newest
+    if moved:
+        block = keras.Sequential([*moved, newest])
+        attach(block, view.shape, view.dtype, what)
     objective = settings.objective(depth)
     if needs_targets(objective) and view.data.labels is None:
         raise InputError(
@@ -101,9 +122,48 @@ def sprout(
     policy: str = settings.head
     if head is not None:
         attach_head(head, features, block.compute_dtype, view.targets(), objective, head_seed)
-        policy = _inherit(head, head_below, settings.head, depth)
-    optimizer = slowed(settings.optimizer(depth), slower)
-    return Sprout(depth, block, head, objective, policy, optimizer, _trainable(block, head))
+        below = stages[-1].head if stages else None
+        policy = _inherit(head, below, settings.head, depth)
+    return Sprout(
+        depth=depth,
+        moved=moved,
+        newest=newest,
+        block=block,
+        head=head,
+        objective=objective,
+        head_policy=policy,
+        optimizer=slowed(settings.optimizer(depth), slower),
+        parameters=_trainable(block, head),
+    )
+
+
+def _moved(
+    settings: Settings, view: View, depth: int, stages: Sequence[Stage]
+) -> tuple[tuple[keras.Layer, ...], Shape, str]:
+    """Copies of the blocks that train along with the newest; shape and type of their output."""
+    shape, dtype = view.shape, view.dtype
+    moved = []
+    for block in path(stages)[settings.policy.lowest(depth) - 1 :]:
+        layer, shape = duplicate(block.layer, shape, dtype)
+        dtype = layer.compute_dtype
+        moved.append(layer)
+    return tuple(moved), shape, dtype
+
+
+_SAMPLE = 64
+"""Rows on which a block that starts as the identity is tried."""
+
+
+def _initialise(how: str, newest: keras.Layer, below: Sequence[Frozen], view: View) -> None:
+    """Let a new block start as the settings say."""
+    if how == "copy":
+        start_as_copy(newest, below[-1].layer, len(below) + 1)
+    if how == "identity":
+        # Not from the cached features: a finished stage of a resumed run needs none.
+        sample = view.data.train.x[:_SAMPLE]
+        for block in below:
+            sample = block.layer(sample, training=False)
+        start_as_identity(newest, keras.ops.convert_to_numpy(sample), len(below) + 1)
 
 
 def sprout_predictor(
@@ -120,7 +180,15 @@ def sprout_predictor(
     attach_head(head, view.shape, view.dtype, view.targets(), settings.predictor, seed)
     optimizer = slowed(settings.optimizer(depth), slower)
     return Sprout(
-        depth, nothing, head, settings.predictor, "fresh", optimizer, _trainable(nothing, head)
+        depth=depth,
+        moved=(),
+        newest=nothing,
+        block=nothing,
+        head=head,
+        objective=settings.predictor,
+        head_policy="fresh",
+        optimizer=optimizer,
+        parameters=_trainable(nothing, head),
     )
 
 
@@ -145,6 +213,7 @@ def stage_problem(
     train = view.rows("train", objective)
     check_values(objective, train.x, train.y)
     return Problem(
+        prefix=view.prefix(seed),
         block=grown.block,
         head=grown.head,
         objective=objective,

@@ -12,7 +12,7 @@ import numpy as np
 from layerwise._random import Stream
 from layerwise.checkpoint import Journal
 from layerwise.engine import Problem, Result
-from layerwise.growth import Stage, audit, digest
+from layerwise.growth import Frozen, Stage, audit, path
 from layerwise.history import StopReason
 from layerwise.objectives import compared, finish, name_of, predicts_targets
 from layerwise.progress import Listener
@@ -20,7 +20,7 @@ from layerwise.training._outcome import Outcome
 from layerwise.training._replica import Replica, predictor_metrics
 from layerwise.training._sprout import Sprout, sprout_predictor, stage_problem
 from layerwise.training._trained import Job, trained
-from layerwise.training._view import UnusableFeaturesError
+from layerwise.training._view import UnusableFeaturesError, View
 
 _RETRIES = 3
 
@@ -31,8 +31,7 @@ def train_stage(replica: Replica, depth: int, journal: Journal, listen: Listener
     What an earlier session has done already is taken from the journal. A stage that diverges
     ends the replicate, unless it is to be tried again at half the learning rate.
     """
-    if replica.stages:
-        replica.view.advance(replica.stages[-1])
+    replica.view.advance(replica.below(depth))
     tries = 1 + _RETRIES * (replica.settings.on_divergence == "retry")
     for number in range(tries):
         outcome = _Attempt(replica, depth, number, journal, listen).outcome()
@@ -71,17 +70,16 @@ class _Attempt:
         result = self._train(self.name, grown, problem)
         if result.stop_reason == StopReason.DIVERGED:
             return self._failed(result)
-        block = finish(grown.objective, grown.block)
+        newest = finish(grown.objective, grown.newest)
         ends = predicts_targets(grown.objective)
         stage = Stage(
             depth=self.depth,
-            block=block,
+            blocks=tuple(Frozen.of(layer) for layer in (*grown.moved, newest)),
             head=grown.head,
             predictor=grown.head if ends else None,
-            digest=digest(block),
         )
         kept = self.journal.find(f"{self.name}-scores", self.plan, stage.digest)
-        metrics = {} if kept else self._scores(problem())
+        metrics = {} if kept else self._scores(problem(), replica.view)
         curves = {name: list(values) for name, values in result.curves.items()}
         if not ends and replica.data.labels is not None:
             stage, predicted, scores = self._predict(stage, scored=kept is not None)
@@ -116,10 +114,10 @@ class _Attempt:
         self._seconds_before += result.seconds_before
         return result
 
-    def _scores(self, problem: Problem) -> dict[str, dict[str, float]]:
+    def _scores(self, problem: Problem, view: View) -> dict[str, dict[str, float]]:
         """Metrics of every split, in inference mode."""
         problem.model.rewind()
-        view, engine = self.replica.view, self.replica.settings.engine
+        engine = self.replica.settings.engine
         scores = {
             name: engine.evaluate(problem, view.rows(name, problem.objective))
             for name in view.names
@@ -137,15 +135,21 @@ class _Attempt:
         The block is behind the features, out of reach: this cannot disturb the stage.
         """
         replica, settings = self.replica, self.replica.settings
-        replica.view.advance(stage)
+        blocks = path([*replica.stages, stage])
+        if settings.policy.lowest(self.depth + 1) > self.depth:
+            replica.view.advance(blocks)  # The next stage will stand on these features.
+            view = replica.view
+        else:
+            view = replica.view.beyond(blocks)
         seed = replica.seed(Stream.CLASSIFIER, self.depth)
-        grown = sprout_predictor(settings, replica.view, self.depth, seed, 0.5**self.number)
-        problem = cache(lambda: stage_problem(settings, replica.view, grown, seed))
+        grown = sprout_predictor(settings, view, self.depth, seed, 0.5**self.number)
+        problem = cache(lambda: stage_problem(settings, view, grown, seed))
         result = self._train(f"{self.name}-predictor", grown, problem)
         stage = replace(stage, predictor=grown.head)
-        if result.stop_reason == StopReason.DIVERGED or scored:
-            return stage, result, {}
-        scores = self._scores(problem())
+        broken = result.stop_reason == StopReason.DIVERGED
+        scores = {} if broken or scored else self._scores(problem(), view)
+        if view is not replica.view:
+            view.close()
         renamed = {
             split: {_renamed(name): value for name, value in values.items()}
             for split, values in scores.items()

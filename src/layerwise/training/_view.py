@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import keras
@@ -11,8 +12,14 @@ from layerwise._typing import Shape
 from layerwise.datasets import Dataset, Split
 from layerwise.engine import Engine, layer_key
 from layerwise.features import Features, Store
-from layerwise.growth import Stage
-from layerwise.objectives import Objective, Targets, stage_target, takes_sample_weight
+from layerwise.growth import Frozen, Prefix, attach, duplicate
+from layerwise.objectives import (
+    Objective,
+    Targets,
+    needs_targets,
+    stage_target,
+    takes_sample_weight,
+)
 
 
 class UnusableFeaturesError(Exception):
@@ -23,24 +30,32 @@ class View:
     """Cached features as `x`, and what the objective wants as `y`.
 
     Features are computed when rows are asked for: a stage that is taken from its checkpoint
-    needs their shape alone.
+    needs their shape alone. With `augment` none are cached: rows are the raw data, and `prefix`
+    is what every batch of them passes first.
 
     Args:
         data: the data set.
         splits: which of its splits stages are scored on; `train` among them.
         engine: what computes features.
         store: where features go; None for memory.
+        augment: makes the augmentation of the training rows, from a seed; None for none.
     """
 
     def __init__(
-        self, data: Dataset, splits: Sequence[str], engine: Engine, store: Store | None = None
+        self,
+        data: Dataset,
+        splits: Sequence[str],
+        engine: Engine,
+        store: Store | None = None,
+        augment: Callable[[int], keras.Layer] | None = None,
     ) -> None:
         self.data = data
         self._raw = {name: split for name, split in data.splits.items() if name in splits}
+        self._raw["train"] = data.pool
         origin = "" if store is None else data.fingerprint
         self._features = Features(self._raw, store, origin)
-        self._engine = engine
-        self._passed: list[Stage] = []
+        self._engine, self._augment = engine, augment
+        self._passed: list[Frozen] = []
         self._shapes: list[Shape] = []
         """After each of them."""
         self.shape: Shape = tuple(data.train.x.shape[1:])
@@ -54,35 +69,70 @@ class View:
         return list(self._raw)
 
     def rows(self, name: str, objective: Objective) -> Split:
-        """A split as the objective's loss gets it."""
-        self._catch_up()
-        raw = self._raw[name]
+        """A split as the objective's loss gets it.
+
+        An objective that needs no labels trains on the rows without labels too.
+        """
+        if self._augment is None:
+            self._catch_up()
+        raw, features = self._raw[name], self._features[name].x
         weight = raw.sample_weight if takes_sample_weight(objective) else None
-        target = stage_target(objective, raw.x, raw.y, self.targets())
-        return Split(self._features[name].x, target, weight)
+        y = raw.y
+        if name == "train" and len(features) > self.data.train.rows:
+            if needs_targets(objective):
+                raw, features = self.data.train, features[: self.data.train.rows]
+                y = raw.y
+            else:
+                y, weight = None, None
+        return Split(features, stage_target(objective, raw.x, y, self.targets()), weight)
+
+    def prefix(self, seed: int) -> Prefix | None:
+        """What every batch passes before the blocks that train; None where features are cached."""
+        if self._augment is None:
+            return None
+        shape, dtype, blocks = self._raw["train"].x.shape[1:], str(self._raw["train"].x.dtype), []
+        augment = self._augment(seed)
+        attach(augment, shape, dtype, "`augment`")
+        for block in self._passed:
+            layer, shape = duplicate(block.layer, shape, dtype)
+            dtype = layer.compute_dtype
+            blocks.append(layer)
+        return Prefix(augment, blocks)
 
     def targets(self) -> Targets:
         """What is predicted from these features."""
         return targets_of(self.data, self.shape)
 
-    def advance(self, stage: Stage) -> None:
-        """See the output of a frozen block from now on, unless that was so already."""
-        if len(self._passed) >= stage.depth:
-            return
-        self._passed.append(stage)
-        seen = keras.KerasTensor((None, *self.shape), dtype=self.dtype)
-        output = stage.block.compute_output_spec(seen)
-        self.shape, self.dtype = tuple(output.shape[1:]), str(output.dtype)
-        self._shapes.append(self.shape)
+    def advance(self, blocks: Sequence[Frozen]) -> None:
+        """See the output of these frozen blocks, from the lowest up, from now on.
+
+        Those that were passed before are among them.
+        """
+        for block in blocks[len(self._passed) :]:
+            self._passed.append(block)
+            seen = keras.KerasTensor((None, *self.shape), dtype=self.dtype)
+            output = block.layer.compute_output_spec(seen)
+            self.shape, self.dtype = tuple(output.shape[1:]), str(output.dtype)
+            self._shapes.append(self.shape)
+
+    def beyond(self, blocks: Sequence[Frozen]) -> View:
+        """A view of the output of these blocks, while this one stays where it is."""
+        if self._augment is None:
+            self._catch_up()
+        other = copy.copy(self)
+        other._features = self._features.fork()
+        other._passed, other._shapes = list(self._passed), list(self._shapes)
+        other.advance(blocks)
+        return other
 
     def _catch_up(self) -> None:
         """Pass the features through the blocks that they have not passed yet."""
         if len(self._passed) > self._features.depth:
             ahead = self._passed[self._features.depth :]
-            self._features.recall([_identity(stage) for stage in ahead])
-        for stage in self._passed[self._features.depth :]:
+            self._features.recall([_identity(block) for block in ahead])
+        for block in self._passed[self._features.depth :]:
             shape = self._shapes[self._features.depth]
-            self._features.advance(self._engine.forward(stage.block), shape, _identity(stage))
+            self._features.advance(self._engine.forward(block.layer), shape, _identity(block))
         if not self._features.finite:
             raise UnusableFeaturesError(
                 f"the features that the block of depth {self._features.depth} gives are not finite"
@@ -90,16 +140,20 @@ class View:
 
     def forget(self) -> None:
         """Remove what an earlier session may have cached on the way: the run is finished."""
-        self._features.forget([_identity(stage) for stage in self._passed])
+        self._features.forget([_identity(block) for block in self._passed])
+
+    def close(self) -> None:
+        """Remove what is cached here, for a view beyond another."""
+        self._features.close()
 
 
-def _identity(stage: Stage) -> str:
+def _identity(block: Frozen) -> str:
     """What tells a frozen block from every other; empty where its configuration cannot tell.
 
     Equal weights do not make equal features: the activation may differ.
     """
-    key = layer_key(stage.block)
-    return "" if key is None else sha256(f"{stage.digest} {key}".encode()).hexdigest()
+    key = layer_key(block.layer)
+    return "" if key is None else sha256(f"{block.digest} {key}".encode()).hexdigest()
 
 
 def targets_of(data: Dataset, input_shape: Shape) -> Targets:

@@ -7,6 +7,7 @@ import keras
 from layerwise._random import Stream
 from layerwise.datasets import Split
 from layerwise.engine import Problem
+from layerwise.growth import path
 from layerwise.joint import joint_problem
 from layerwise.objectives import Supervised
 from layerwise.training._replica import Replica
@@ -20,6 +21,8 @@ def whole_problem(
     data, settings = replica.data, replica.settings
     depth = len(model.layers) - 1
     staged = settings.objective(depth)
+    seed = replica.seed(Stream.FINE_TUNE)
+    raw = View(data, ["train"], settings.engine, augment=settings.augment)
     return joint_problem(
         model,
         data,
@@ -28,7 +31,8 @@ def whole_problem(
         optimizer,
         epochs=epochs,
         batch_size=settings.batch_size(depth),
-        seed=replica.seed(Stream.FINE_TUNE),
+        seed=seed,
+        prefix=raw.prefix(seed),
     )
 
 
@@ -44,12 +48,11 @@ def score(replica: Replica, model: keras.Sequential, split: Split) -> dict[str, 
         return settings.engine.evaluate(problem, split)
     depth = len(model.layers)
     view = View(replica.data, ["train", "test"], settings.engine)
-    for stage in replica.stages[: depth - 1]:
-        view.advance(stage)
-    last, objective = replica.stages[depth - 1], settings.objective(depth)
+    stages, objective = replica.stages[:depth], settings.objective(depth)
+    view.advance(path(stages)[:-1])
     problem = Problem(
-        block=last.block,
-        head=last.head,
+        block=stages[-1].block,
+        head=stages[-1].head,
         objective=objective,
         targets=view.targets(),
         train=view.rows("train", objective),
