@@ -541,6 +541,22 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
     "callbacks": lambda: arguments(
         callbacks=lambda depth: CALLBACKS["together"](), epochs=6, block=normed
     ),
+    "window": lambda: arguments(window=2, block=normed, objective="reconstruction", cache_dir="c"),
+    "in-step": lambda: arguments(schedule="simultaneous", head="fresh", block=normed),
+    "augmented": lambda: arguments(
+        augment=layers.GaussianNoise(0.1), objective="contrastive", fine_tune=TUNED
+    ),
+    "scheduled": lambda: arguments(
+        objective=layerwise.Mixed(
+            {"supervised": [0, 0.5], layerwise.RBM(visible="gaussian"): [1, 0.5]}
+        ),
+        block=lambda depth: layers.Dense(4, "sigmoid"),
+    ),
+    "chains": lambda: arguments(
+        objective=layerwise.RBM(2, persistent=True, visible="gaussian", chains=5),
+        block=lambda depth: layers.Dense(4, "sigmoid"),
+        unlabeled=X[:9] + 1,
+    ),
 }
 STOPS: dict[str, list[tuple[str, int]]] = {
     "supervised": [("pause", 5), ("kept", 3), ("event", 9), ("pause", 2)],
@@ -554,6 +570,11 @@ STOPS: dict[str, list[tuple[str, int]]] = {
     "own-class": [("pause", 14)],
     "mixed": [("pause", 4), ("kept", 3)],
     "callbacks": [("pause", 4), ("pause", 9), ("pause", 2), ("event", 4)],
+    "window": [("pause", 4), ("kept", 2), ("event", 6)],
+    "in-step": [("pause", 4), ("kept", 1), ("kept", 2)],
+    "augmented": [("pause", 4), ("kept", 2), ("pause", 9)],
+    "scheduled": [("pause", 4), ("kept", 2), ("pause", 6)],
+    "chains": [("pause", 4), ("kept", 2), ("pause", 6)],
 }
 """Where the sessions of each run end; the one after goes to the end."""
 

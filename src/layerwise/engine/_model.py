@@ -10,7 +10,7 @@ from keras import ops
 
 from layerwise._typing import Array, Tree
 from layerwise.errors import InputError, LayerwiseError
-from layerwise.objectives import Objective, Targets, stage_metrics, takes_again, takes_epoch
+from layerwise.objectives import Objective, Targets, stage_metrics, takes
 
 
 class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
@@ -41,10 +41,10 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         self.own_metrics = stage_metrics(objective, targets)
         self._with_arguments = frozenset(self.own_metrics)
         # As variables, and not as numbers: stages of other lengths share a compiled program.
-        self._takes_again = takes_again(objective)
+        self._takes_again = takes(objective, "again")
         self._clock: tuple[Any, Any] | None = None
         """Training rows seen, and rows an epoch."""
-        if takes_epoch(objective):
+        if takes(objective, "epoch"):
             self._clock = (
                 self.add_weight((), "zeros", "int32", trainable=False, name="seen"),
                 self.add_weight((), "ones", "int32", trainable=False, name="epoch_rows"),
@@ -72,9 +72,15 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         """A batch as the block sees it; each time augmented anew."""
         return x if self.prefix is None else self.prefix(x, training=training)
 
-    def rewind(self) -> None:
-        """Let the objective's randomness begin anew, so that scores do not depend on training."""
+    def rewind(self, epochs: int = 0) -> None:
+        """Make scores depend on nothing but the weights and the number of epochs trained.
+
+        The objective's randomness begins anew; its clock stands after so many epochs.
+        """
         self.noise.state.assign(self._first_noise)
+        if self._clock is not None:
+            seen, epoch_rows = self._clock
+            seen.assign(epochs * epoch_rows)
 
     def measure(self, rows: Mapping[str, Tree]) -> None:
         """Find out which metrics the objective reports, by a dry run on shapes alone.

@@ -19,11 +19,10 @@ from layerwise.objectives._protocol import (
     Targets,
     check_values,
     compared,
+    loss_of,
     needs_targets,
     stage_metrics,
     stage_target,
-    takes_again,
-    takes_epoch,
 )
 
 Weight = float | Sequence[float]
@@ -126,10 +125,16 @@ class Mixed(Described, name="mixed"):
     ) -> tuple[Array, Mapping[str, Any]]:
         total, metrics = 0.0, {}
         for (name, part), schedule in zip(self._parts.items(), self._weights, strict=True):
-            more = {"epoch": epoch} if takes_epoch(part) else {}
-            more |= {"again": again} if takes_again(part) else {}
-            loss, said = part.loss(
-                block, head.parts.get(name), x, y.get(name), seed=seed, training=training, **more
+            loss, said = loss_of(
+                part,
+                block,
+                head.parts.get(name),
+                x,
+                y.get(name),
+                seed=seed,
+                training=training,
+                epoch=epoch,
+                again=again,
             )
             weight = schedule[0]
             if len(schedule) > 1:

@@ -121,16 +121,29 @@ def predicts_targets(objective: Objective) -> bool:
     return bool(getattr(objective, "predicts_targets", False))
 
 
-def takes_sample_weight(objective: Objective) -> bool:
-    """Whether the loss has a keyword for sample weights."""
-    return "sample_weight" in inspect.signature(objective.loss).parameters
+def takes(objective: Objective, keyword: str) -> bool:
+    """Whether the loss has this keyword: `sample_weight`, `epoch` or `again`."""
+    return keyword in inspect.signature(objective.loss).parameters
 
 
-def takes_epoch(objective: Objective) -> bool:
-    """Whether the loss has a keyword for the number of the epoch."""
-    return "epoch" in inspect.signature(objective.loss).parameters
+def loss_of(
+    objective: Objective,
+    block: keras.Layer,
+    head: keras.Layer | None,
+    x: Tree,
+    y: Tree,
+    *,
+    seed: keras.random.SeedGenerator,
+    training: bool,
+    **offered: Any,
+) -> tuple[Array, Mapping[str, Any]]:
+    """The objective's loss, with those of the optional keywords that it knows.
 
-
-def takes_again(objective: Objective) -> bool:
-    """Whether the loss has a keyword for another augmentation of the batch."""
-    return "again" in inspect.signature(objective.loss).parameters
+    One that is offered as None is left to the objective's own default.
+    """
+    more = {
+        name: value
+        for name, value in offered.items()
+        if value is not None and takes(objective, name)
+    }
+    return objective.loss(block, head, x, y, seed=seed, training=training, **more)

@@ -52,6 +52,7 @@ def train(
     window: int = 1,
     freeze: str | int = "all",
     init: str = "fresh",
+    schedule: str = "sequential",
     augment: Any = None,
     augment_views: int | None = None,
     unlabeled: Any = None,
@@ -109,6 +110,9 @@ def train(
             number freezes so many of the lowest blocks, once each has been trained.
         init: a new block starts `"fresh"`, as the `"identity"`, so that the network does not
             change at first, or as a `"copy"` of the block below. The first is always fresh.
+        schedule: `"sequential"` trains one stage after another; `"simultaneous"` all in step, in
+            one pass over each batch, with the optimizer, epochs and batch size of depth 1. No
+            gradient passes from one block to the one below.
         augment: Keras preprocessing layers that change the training rows at random. Then no
             features are cached: each batch passes the frozen blocks anew.
         augment_views: make so many augmented copies of each training row beforehand and cache
@@ -166,6 +170,7 @@ def train(
         window=window,
         freeze=freeze,
         init=init,
+        schedule=schedule,
         augment=augment,
         augment_views=augment_views,
         unlabeled=unlabeled,

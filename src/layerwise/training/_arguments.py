@@ -84,6 +84,8 @@ def read_arguments(
         data, augmentation = _augmented(data, augmentation, augment_views, seed), None
     blocks = blocks_from(block, tuple(data.train.x.shape[1:]), str(data.train.x.dtype))
     policy, template = head_policy(head, blocks)
+    if rest["schedule"] == "simultaneous" and policy == "carry":
+        policy = "fresh"  # The default; there is no trained head below to carry.
     settings = Settings(
         blocks=blocks,
         objective=objective_by_depth(objective),

@@ -49,6 +49,7 @@ def _growth(settings: Settings) -> dict[str, Any]:
         "window": (policy.window, 1),
         "freeze": (policy.freeze, "all"),
         "init": (settings.init, "fresh"),
+        "schedule": (settings.schedule, "sequential"),
         "augment": (None if augment is None else str(layer_key(augment(0))), None),
     }
     return {name: value for name, (value, usual) in told.items() if value != usual}

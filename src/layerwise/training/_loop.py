@@ -50,7 +50,8 @@ def _reason_to_stop(settings: Settings, history: History) -> RunStopReason | Non
     newest = history.stages[-1]
     if newest.stop_reason == StopReason.DIVERGED:
         return RunStopReason.DIVERGED
-    if settings.depth_rule.stop(history):
+    # In step, all stages are trained by now.
+    if settings.schedule == "sequential" and settings.depth_rule.stop(history):
         return RunStopReason.DEPTH_PLATEAU
     if newest.depth == settings.blocks.count:
         return RunStopReason.BLOCKS_EXHAUSTED

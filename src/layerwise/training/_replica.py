@@ -10,6 +10,7 @@ from layerwise.engine import Problem, metric_names
 from layerwise.features import Store
 from layerwise.growth import Frozen, Stage, path
 from layerwise.objectives import predicts_targets
+from layerwise.training._column import Column
 from layerwise.training._settings import Settings
 from layerwise.training._sprout import Sprout, sprout, stage_problem
 from layerwise.training._view import View
@@ -41,6 +42,7 @@ class Replica:
         self.view = View(data, splits, settings.engine, store, settings.augment)
         self.stage_bytes = 0
         self._prepared: tuple[Sprout, Problem] | None = None
+        self._columns: dict[float, Column] = {}
 
     def seed(self, stream: Stream, *path: int) -> int:
         """The seed of one of this network's random streams."""
@@ -66,10 +68,20 @@ class Replica:
             return names
         return [*names, *predictor_metrics(self.data)]
 
+    def column(self, slower: float = 1.0) -> Column:
+        """All stages, to be trained in step; always the same for a learning rate."""
+        if slower not in self._columns:
+            raw = self.view.beyond(())
+            name = f"in-step-{self.index}" + (f"-slower-{slower:g}" if slower < 1 else "")
+            self._columns[slower] = Column(self.settings, raw, self.seed, name, slower)
+        return self._columns[slower]
+
     def sprout(self, depth: int, slower: float = 1.0) -> Sprout:
         """Grow the layers of the next stage, on the features in view."""
         if self._prepared is not None and self._prepared[0].depth == depth and slower == 1:
             return self._prepared[0]
+        if self.settings.schedule == "simultaneous":
+            return self.column(slower).sprouts[depth - 1]
         return sprout(self.settings, self.view, depth, self.seed, self.stages, slower)
 
     def problem(self, grown: Sprout) -> Problem:

@@ -64,7 +64,7 @@ def run(
         history = History(
             depth_rule=str(settings.depth_rule), monitor=_monitor(settings.monitor, metrics, data)
         )
-        largest = min(settings.max_depth, settings.blocks.count or settings.max_depth)
+        largest = settings.deepest
         room = Room(replicas[0].stage_bytes, largest * settings.replicates)
         # Both cost a look at all the data, and are for the folder alone.
         facts, pictures = ({}, {}) if folder.path is None else _shown(data, settings)

@@ -47,9 +47,15 @@ class Settings:
     cache_limit: int | None = None
     policy: Policy = field(default_factory=Policy)
     init: str = "fresh"
+    schedule: str = "sequential"
     augment: Callable[[int], keras.Layer] | None = None
     predictor: Supervised = field(default_factory=Supervised)
     """What trains a classifier or regressor where the objective's own head is none."""
+
+    @property
+    def deepest(self) -> int:
+        """The most stages that there can be."""
+        return min(self.max_depth, self.blocks.count or self.max_depth)
 
     def check(self, data: Dataset) -> None:
         """Raise `InputError` where parts of the settings, or they and the data, do not fit."""
@@ -71,6 +77,16 @@ class Settings:
         self.policy.check(self.max_depth)
         if self.init not in ("fresh", "identity", "copy"):
             raise InputError(complaint("init", 'be "fresh", "identity" or "copy"', self.init))
+        if self.schedule not in ("sequential", "simultaneous"):
+            raise InputError(
+                complaint("schedule", 'be "sequential" or "simultaneous"', self.schedule)
+            )
+        usual = (self.policy, self.init, self.head) == (Policy(), "fresh", "fresh")
+        if self.schedule == "simultaneous" and not usual:
+            raise InputError(
+                'With `schedule="simultaneous"` all stages start at once, each with a head of its '
+                "own: `window`, `freeze`, `init` and `head` have no meaning."
+            )
         if self.augment is not None and self.cache_dir is not None:
             raise InputError(
                 "`augment` changes the rows in every epoch, so no features can be cached. Leave "

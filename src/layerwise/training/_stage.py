@@ -67,7 +67,7 @@ class _Attempt:
         """Train, freeze and score."""
         grown, replica = self.grown, self.replica
         problem = cache(lambda: replica.problem(grown))
-        result = self._train(self.name, grown, problem)
+        result = self._trained(problem)
         if result.stop_reason == StopReason.DIVERGED:
             return self._failed(result)
         newest = finish(grown.objective, grown.newest)
@@ -79,7 +79,7 @@ class _Attempt:
             predictor=grown.head if ends else None,
         )
         kept = self.journal.find(f"{self.name}-scores", self.plan, stage.digest)
-        metrics = {} if kept else self._scores(problem(), replica.view)
+        metrics = {} if kept else self._scores(problem(), replica.view, result.epochs)
         curves = {name: list(values) for name, values in result.curves.items()}
         if not ends and replica.data.labels is not None:
             stage, predicted, scores = self._predict(stage, scored=kept is not None)
@@ -98,6 +98,15 @@ class _Attempt:
         self.journal.keep(f"{self.name}-scores", self.plan, outcome.snapshot(), stage.digest)
         return outcome
 
+    def _trained(self, problem: Callable[[], Problem]) -> Result:
+        """The stage by itself, or its share of all that train in step."""
+        if self.replica.settings.schedule == "sequential":
+            return self._train(self.name, self.grown, problem)
+        column = self.replica.column(0.5**self.number)
+        result = column.train(self.depth, self.journal, self.listen)
+        self._seconds_before += result.seconds_before
+        return result
+
     def _train(self, name: str, grown: Sprout, problem: Callable[[], Problem]) -> Result:
         job = Job(
             name=name,
@@ -114,9 +123,9 @@ class _Attempt:
         self._seconds_before += result.seconds_before
         return result
 
-    def _scores(self, problem: Problem, view: View) -> dict[str, dict[str, float]]:
+    def _scores(self, problem: Problem, view: View, epochs: int) -> dict[str, dict[str, float]]:
         """Metrics of every split, in inference mode."""
-        problem.model.rewind()
+        problem.model.rewind(epochs)
         engine = self.replica.settings.engine
         scores = {
             name: engine.evaluate(problem, view.rows(name, problem.objective))
@@ -147,7 +156,7 @@ class _Attempt:
         result = self._train(f"{self.name}-predictor", grown, problem)
         stage = replace(stage, predictor=grown.head)
         broken = result.stop_reason == StopReason.DIVERGED
-        scores = {} if broken or scored else self._scores(problem(), view)
+        scores = {} if broken or scored else self._scores(problem(), view, result.epochs)
         if view is not replica.view:
             view.close()
         renamed = {

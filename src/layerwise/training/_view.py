@@ -18,7 +18,7 @@ from layerwise.objectives import (
     Targets,
     needs_targets,
     stage_target,
-    takes_sample_weight,
+    takes,
 )
 
 
@@ -69,22 +69,17 @@ class View:
         return list(self._raw)
 
     def rows(self, name: str, objective: Objective) -> Split:
-        """A split as the objective's loss gets it.
-
-        An objective that needs no labels trains on the rows without labels too.
-        """
+        """A split as the objective's loss gets it."""
         if self._augment is None:
             self._catch_up()
-        raw, features = self._raw[name], self._features[name].x
-        weight = raw.sample_weight if takes_sample_weight(objective) else None
-        y = raw.y
-        if name == "train" and len(features) > self.data.train.rows:
-            if needs_targets(objective):
-                raw, features = self.data.train, features[: self.data.train.rows]
-                y = raw.y
-            else:
-                y, weight = None, None
-        return Split(features, stage_target(objective, raw.x, y, self.targets()), weight)
+        raw = self.source(name, objective)
+        target = stage_target(objective, raw.x, raw.y, self.targets())
+        weight = raw.sample_weight if takes(objective, "sample_weight") else None
+        return Split(self._features[name].x[: raw.rows], target, weight)
+
+    def source(self, name: str, objective: Objective) -> Split:
+        """The raw rows of a split that an objective uses: without need of labels, the pool."""
+        return self.data.train if name == "train" and needs_targets(objective) else self._raw[name]
 
     def prefix(self, seed: int) -> Prefix | None:
         """What every batch passes before the blocks that train; None where features are cached."""
