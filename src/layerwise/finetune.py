@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
+
+import keras
 
 from layerwise.datasets import Dataset, Split
 from layerwise.engine import Engine, Problem, Result
@@ -24,21 +26,41 @@ class FineTune:
         learning_rate: above 0; smaller than the stages', as the weights are already good.
         epochs: at least 1.
         when: `"after"` the classifier stands on the trunk.
+        optimizer: a name or a Keras optimizer, of which a fresh copy is used; default: that of the
+            deepest stage.
+        batch_size: default: that of the deepest stage.
+        patience: end after so many epochs without a better monitored metric, and take the weights
+            of the best epoch; default: run all epochs and take the last.
 
     Example:
         >>> FineTune(epochs=10)
-        FineTune(learning_rate=0.0001, epochs=10, when='after')
+        FineTune(learning_rate=0.0001, epochs=10)
     """
 
     learning_rate: float = 1e-4
     epochs: int = 50
     when: Literal["after"] = "after"
+    optimizer: str | keras.Optimizer | None = None
+    batch_size: int | None = None
+    patience: int | None = None
+
+    def __repr__(self) -> str:
+        shown = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name in ("learning_rate", "epochs") or getattr(self, f.name) != f.default
+        }
+        return f"FineTune({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
             raise InputError(complaint("learning_rate", "be above 0", self.learning_rate))
         if self.epochs < 1:
             raise InputError(complaint("epochs", "be at least 1", self.epochs))
+        for name in ("batch_size", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(complaint(name, "be at least 1", value))
         if self.when != "after":
             raise InputError(complaint("when", 'be "after"', self.when))
 

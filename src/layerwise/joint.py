@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from layerwise.datasets import Dataset
@@ -20,6 +22,7 @@ def joint_problem(
     batch_size: int,
     seed: int,
     prefix: keras.Layer | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Problem:
     """The whole model as one stage: all layers but the last are the block, the last is the head.
 
@@ -38,4 +41,5 @@ def joint_problem(
         epochs=epochs,
         seed=seed,
         prefix=prefix,
+        callbacks=callbacks,
     )

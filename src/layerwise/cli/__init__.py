@@ -86,7 +86,9 @@ def run(
         int | None, typer.Option(min=1, help="Runs that differ in their random streams.")
     ] = None,
     head: Annotated[Head | None, typer.Option(help="The head between stages.")] = None,
-    objective: Annotated[str | None, typer.Option(help="supervised or reconstruction.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="A name, such as reconstruction or rbm.")
+    ] = None,
     engine: Annotated[EngineChoice | None, typer.Option(help="What trains a stage.")] = None,
     data_dir: Annotated[
         Path | None,
@@ -108,6 +110,9 @@ def run(
     cache_limit: Annotated[
         int | None, typer.Option(min=1, help="Most bytes that the cache folder may hold.")
     ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="A minute-long form on fewer rows and epochs.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one JSON object.")
     ] = False,
@@ -132,6 +137,7 @@ def run(
         cache_dir=cache_dir,
         cache_limit=cache_limit,
         data_dir=data_dir,
+        fast=fast or None,
     )
     run_recipe(recipe, options, out, as_json=json)
 

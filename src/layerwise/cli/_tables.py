@@ -44,6 +44,8 @@ def print_result(recipe: Recipe, history: History, folder: Path) -> None:
     console.print(_depth_table(recipe, history.summary()))
     if recipe.published:
         console.print(f"published: {recipe.source}", soft_wrap=True)
+    if recipe.target:
+        console.print(f"Published: {recipe.target}", soft_wrap=True)
     console.print(depths.explain(history), soft_wrap=True)
     if history.fine_tune is not None:
         metric = history.monitor.partition(".")[2]

@@ -172,6 +172,10 @@ class Dataset:
             weight = weight * self.train.sample_weight
         return replace(self, train=Split(self.train.x, self.train.y, weight))
 
+    def first(self, rows: int) -> Dataset:
+        """The same data with no more than so many of the first training rows."""
+        return replace(self, train=self.train.take(np.arange(min(rows, self.train.rows))))
+
     def repeated(self, views: int, augment: Callable[[Any], Any]) -> Dataset:
         """The same data with `views` augmented copies of each training row in place of the row.
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from layerwise.datasets import Dataset
 from layerwise.errors import InputError
 
-_OF_THE_DATA = ("data_dir", "validation_split")
+_OF_THE_DATA = ("data_dir", "validation_split", "fast")
 """Options that are no arguments of `train`."""
 
 
@@ -33,6 +33,8 @@ class Options:
     cache_dir: Path | None = None
     cache_limit: int | None = None
     data_dir: Path | None = None
+    fast: bool | None = None
+    """A minute-long form on fewer rows and epochs, for those that have one."""
 
     @classmethod
     def from_json(cls, given: Any) -> Options:
@@ -70,6 +72,8 @@ class Recipe:
     """A table from the source by depth, shown beside ours: `"test.accuracy"` to values."""
     source: str = ""
     """Where `published` comes from, and what differs here."""
+    target: str = ""
+    """The published figure of the chosen network, and what differs here."""
 
 
 def find_recipe(name: str) -> Recipe:
@@ -87,7 +91,9 @@ def find_recipe(name: str) -> Recipe:
 
 def all_recipes() -> list[Recipe]:
     """Every recipe, the default one first."""
+    from layerwise.recipes import _mnist
     from layerwise.recipes._digits import DIGITS
     from layerwise.recipes._tutorials import BLOBS_AUTOENCODER, BLOBS_SUPERVISED, CIFAR10_SUPERVISED
 
-    return [DIGITS, BLOBS_SUPERVISED, BLOBS_AUTOENCODER, CIFAR10_SUPERVISED]
+    mnist = [_mnist.SDA, _mnist.DBN, _mnist.SUPERVISED, _mnist.NONE, _mnist.PREDSIM]
+    return [DIGITS, BLOBS_SUPERVISED, BLOBS_AUTOENCODER, CIFAR10_SUPERVISED, *mnist]

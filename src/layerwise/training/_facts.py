@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -13,7 +12,7 @@ import layerwise
 from layerwise.datasets import Dataset
 from layerwise.engine import cores, layer_key
 from layerwise.objectives import name_of
-from layerwise.training._settings import Settings, described
+from layerwise.training._settings import Settings, described, described_tuning
 
 
 def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
@@ -29,7 +28,7 @@ def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
         "head": settings.head,
         "monitor": settings.monitor,
         "max_depth": settings.max_depth,
-        "fine_tune": None if tuning is None else asdict(tuning),
+        "fine_tune": None if tuning is None else described_tuning(tuning),
         "baseline": settings.baseline,
         "on_divergence": settings.on_divergence,
         "score_test_each_stage": settings.score_test_each_stage,

@@ -216,6 +216,18 @@ def described(optimizer: keras.Optimizer) -> str:
     return f"{type(optimizer).__name__} {json.dumps(config, default=str)}"
 
 
+def described_tuning(spec: FineTune) -> dict[str, Any]:
+    """A fine-tuning as plain values; what was left at its default, beside the first two, is not
+    told."""
+    told = {"learning_rate": spec.learning_rate, "epochs": spec.epochs, "when": spec.when}
+    if spec.optimizer is not None:
+        told["optimizer"] = described(optimizer_by_depth(spec.optimizer)(1))
+    for name in ("batch_size", "patience"):
+        if getattr(spec, name) is not None:
+            told[name] = getattr(spec, name)
+    return told
+
+
 class _Slowed(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,unused-ignore]
     """A learning rate schedule times a factor."""
 

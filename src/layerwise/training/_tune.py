@@ -17,7 +17,7 @@ from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
 from layerwise.training._result import network
-from layerwise.training._settings import at_rate
+from layerwise.training._settings import at_rate, described_tuning, optimizer_by_depth
 from layerwise.training._trained import Job, trained
 from layerwise.training._whole import whole_problem
 
@@ -52,7 +52,7 @@ def tune(
             continue
         listen(PhaseStarted("fine-tuning", spec.epochs))
         model = network(replica, depth)
-        tuned.append(_tune_one(replica, model, spec, journal, listen))
+        tuned.append(_tune_one(replica, model, spec, metric, journal, listen))
         models.append(model)
     before = combine_metrics([None if t is None else t.before for t in tuned]) or {}
     after = combine_metrics([None if t is None else t.after for t in tuned]) or {}
@@ -70,15 +70,29 @@ def tune(
 
 
 def _tune_one(
-    replica: Replica, model: keras.Sequential, spec: FineTune, journal: Journal, listen: Listener
+    replica: Replica,
+    model: keras.Sequential,
+    spec: FineTune,
+    metric: str,
+    journal: Journal,
+    listen: Listener,
 ) -> Tuned:
     """Fine-tune one network in place."""
     depth, engine = len(model.layers) - 1, replica.settings.engine
-    optimizer = at_rate(replica.settings.optimizer(depth), spec.learning_rate)
-    problem = whole_problem(replica, model, spec.epochs, optimizer)
+    given = spec.optimizer
+    fresh = replica.settings.optimizer(depth) if given is None else optimizer_by_depth(given)(depth)
+    optimizer = at_rate(fresh, spec.learning_rate)
+    problem = whole_problem(
+        replica,
+        model,
+        spec.epochs,
+        optimizer,
+        batch_size=spec.batch_size,
+        callbacks=_stopping(spec, metric),
+    )
     job = Job(
         name=f"fine-tune-{replica.index}",
-        plan={"depth": depth, "epochs": spec.epochs, "learning_rate": spec.learning_rate},
+        plan={"depth": depth, **described_tuning(spec)},
         below=replica.trunk(depth),
         layers={"model": model},
         problem=lambda: problem,
@@ -87,6 +101,19 @@ def _tune_one(
     return fine_tune(
         engine, problem, problem.validation, lambda: trained(job, engine, journal, listen)
     )
+
+
+def _stopping(spec: FineTune, metric: str) -> list[keras.callbacks.Callback]:
+    if spec.patience is None:
+        return []
+    return [
+        keras.callbacks.EarlyStopping(
+            f"val_{metric}",
+            patience=spec.patience,
+            mode="max" if higher_is_better(metric) else "min",
+            restore_best_weights=True,
+        )
+    ]
 
 
 def _deciding(metrics: Metrics) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from layerwise._random import Stream
@@ -15,7 +17,13 @@ from layerwise.training._view import View, targets_of
 
 
 def whole_problem(
-    replica: Replica, model: keras.Sequential, epochs: int, optimizer: keras.Optimizer
+    replica: Replica,
+    model: keras.Sequential,
+    epochs: int,
+    optimizer: keras.Optimizer,
+    *,
+    batch_size: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Problem:
     """A network that predicts the labels, all its layers to be trained together."""
     data, settings = replica.data, replica.settings
@@ -30,9 +38,10 @@ def whole_problem(
         targets_of(data, tuple(data.train.x.shape[1:])),
         optimizer,
         epochs=epochs,
-        batch_size=settings.batch_size(depth),
+        batch_size=batch_size or settings.batch_size(depth),
         seed=seed,
         prefix=raw.prefix(seed),
+        callbacks=callbacks,
     )
 
 

@@ -1,0 +1,180 @@
+"""The experiments on MNIST that made greedy layer-wise training known, each with its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+from layerwise.datasets import Dataset, load_dataset
+from layerwise.depth import FixedDepth
+from layerwise.finetune import FineTune
+from layerwise.objectives import RBM, PredSim, Reconstruction
+from layerwise.recipes import Options, Recipe
+
+FAST_ROWS = 2000
+"""Training rows of the `--fast` form."""
+
+
+def mnist(options: Options) -> Dataset:
+    """50,000 rows to train on and 10,000 to validate, as in the papers; pixels in [0, 1]."""
+    split = 1 / 6 if options.validation_split is None else options.validation_split
+    data = load_dataset(
+        "mnist", validation_split=split, seed=options.seed, data_dir=options.data_dir
+    )
+    return data.first(FAST_ROWS) if options.fast else data
+
+
+def dense(units: int, activation: str, **more: Any) -> Callable[[int], keras.Layer]:
+    """Dense blocks, the first of which flattens the image."""
+
+    def block(depth: int) -> keras.Layer:
+        layer = layers.Dense(units, activation, **more)
+        return keras.Sequential([layers.Flatten(), layer]) if depth == 1 else layer
+
+    return block
+
+
+def _plan(options: Options, tune: FineTune | None, **own: Any) -> tuple[Dataset, dict[str, Any]]:
+    """Three stages of 1000 units, then the fine-tuning that all of the comparison share."""
+    if options.fast and tune is not None:
+        tune = FineTune(tune.learning_rate, epochs=2, optimizer=tune.optimizer)
+    defaults = {
+        "block": dense(1000, "sigmoid"),
+        "max_depth": 3,
+        "depth_rule": FixedDepth(keep="last"),
+        "fine_tune": tune,
+        **own,
+        **({"epochs": 2} if options.fast else {}),
+    }
+    return mnist(options), options.over(defaults)
+
+
+TUNE = FineTune(0.1, epochs=100, optimizer="sgd", batch_size=20, patience=20)
+"""As the Theano tutorials fine-tune: plain gradient steps of 0.1 on batches of 20, and the weights
+of the epoch that did best on validation."""
+_CORRUPTION = (0.1, 0.2, 0.3)
+
+
+def _sda(options: Options) -> tuple[Dataset, dict[str, Any]]:
+    return _plan(
+        options,
+        TUNE,
+        objective=lambda depth: Reconstruction(
+            loss="binary_crossentropy", corruption=_CORRUPTION[min(depth, 3) - 1], tied=True
+        ),
+        optimizer=lambda depth: keras.optimizers.Adam(1e-3),
+        epochs=15,
+        batch_size=100,
+    )
+
+
+def _dbn(options: Options) -> tuple[Dataset, dict[str, Any]]:
+    return _plan(
+        options,
+        TUNE,
+        objective=RBM(k=1),
+        optimizer=lambda depth: keras.optimizers.SGD(0.02, momentum=0.9, weight_decay=2e-4),
+        epochs=30,
+        batch_size=100,
+    )
+
+
+def _supervised(options: Options) -> tuple[Dataset, dict[str, Any]]:
+    return _plan(
+        options,
+        TUNE,
+        optimizer=lambda depth: keras.optimizers.Adam(1e-3),
+        epochs=15,
+        batch_size=100,
+        head="fresh",
+    )
+
+
+def _none(options: Options) -> tuple[Dataset, dict[str, Any]]:
+    """The whole network is one block: there is nothing to be greedy about."""
+
+    def whole(depth: int) -> keras.Layer:
+        hidden = [layers.Dense(1000, "sigmoid") for _ in range(3)]
+        return keras.Sequential([layers.Flatten(), *hidden])
+
+    return _plan(
+        options,
+        None,
+        block=whole,
+        max_depth=1,
+        optimizer=lambda depth: keras.optimizers.SGD(0.1),
+        epochs=100,
+        batch_size=20,
+        callbacks=lambda depth: [
+            keras.callbacks.EarlyStopping(
+                "val_accuracy", patience=20, mode="max", restore_best_weights=True
+            )
+        ],
+    )
+
+
+def _predsim(options: Options) -> tuple[Dataset, dict[str, Any]]:
+    def block(depth: int) -> keras.Layer:
+        inside = [
+            layers.Dense(1024, use_bias=False),
+            layers.BatchNormalization(),
+            layers.LeakyReLU(0.01),
+            layers.Dropout(0.1),
+        ]
+        return keras.Sequential([layers.Flatten(), *inside] if depth == 1 else inside)
+
+    data = mnist(options)
+    epochs = options.epochs or (2 if options.fast else 100)
+    steps = -(-data.train.rows // 128) * epochs
+    marks = [int(share * steps) for share in (0.5, 0.75, 0.89, 0.94)]
+    rates = [5e-4 * 0.25**i for i in range(5)]
+    defaults = {
+        "block": block,
+        "objective": PredSim(),
+        "schedule": "simultaneous",
+        "max_depth": 3,
+        "depth_rule": FixedDepth(keep="last"),
+        "optimizer": lambda depth: keras.optimizers.Adam(
+            keras.optimizers.schedules.PiecewiseConstantDecay(marks, rates)
+        ),
+        "epochs": epochs,
+        "batch_size": 128,
+    }
+    return data, options.over(defaults)
+
+
+SDA = Recipe(
+    name="sda-mnist",
+    summary="three stacked denoising autoencoders of 1000 units, then fine-tuned (--data-dir)",
+    plan=_sda,
+    target="test error 1.30% (Theano tutorial), 1.28% (Vincent 2010). Departures: Adam instead of "
+    "plain gradient steps in pretraining, batches of 100 there and of 20 in fine-tuning.",
+)
+DBN = Recipe(
+    name="dbn-mnist",
+    summary="three stacked RBMs of 1000 units, then fine-tuned (--data-dir)",
+    plan=_dbn,
+    target="test error 1.34% (Theano tutorial), 1.24% (Vincent 2010). Departures: 30 epochs a "
+    "layer instead of 100, with momentum, on batches of 100.",
+)
+SUPERVISED = Recipe(
+    name="supervised-mnist",
+    summary="the same network grown by supervised stages, then fine-tuned (--data-dir)",
+    plan=_supervised,
+    target="test error 2.0% (Bengio 2007, from memory).",
+)
+NONE = Recipe(
+    name="none-mnist",
+    summary="the same network from random weights, trained end to end (--data-dir)",
+    plan=_none,
+    target="test error 2.4% (Bengio 2007, from memory).",
+)
+PREDSIM = Recipe(
+    name="predsim-mnist",
+    summary="three layers of 1024 units that all train at once by local losses (--data-dir)",
+    plan=_predsim,
+    target="test error 0.62% (Nokland and Eidnes 2019), 0.75% with backpropagation there.",
+)
