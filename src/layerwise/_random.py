@@ -21,6 +21,7 @@ class Stream(enum.IntEnum):
     FINE_TUNE = 5
     BASELINE = 6
     AUGMENTATION = 7
+    VIEWS = 8
 
 
 def derive(seed: int, stream: Stream, *path: int) -> int:

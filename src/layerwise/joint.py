@@ -12,7 +12,7 @@ from layerwise.objectives import Supervised, Targets
 
 
 def joint_problem(
-    model: keras.Sequential,
+    model: keras.Model,
     data: Dataset,
     objective: Supervised,
     targets: Targets,
@@ -28,9 +28,13 @@ def joint_problem(
 
     The layers are the model's own, so training moves the model; `prefix` augments its rows.
     """
-    inputs = keras.Input(data.train.x.shape[1:], dtype=str(data.train.x.dtype))
+    if isinstance(model, keras.Sequential):
+        inputs = keras.Input(data.train.x.shape[1:], dtype=str(data.train.x.dtype))
+        block: keras.Model = keras.Sequential([inputs, *model.layers[:-1]])
+    else:
+        block = keras.Model(model.inputs, model.layers[-1].input)
     return Problem(
-        block=keras.Sequential([inputs, *model.layers[:-1]]),
+        block=block,
         head=model.layers[-1],
         objective=objective,
         targets=targets,

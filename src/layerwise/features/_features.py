@@ -174,7 +174,9 @@ class Features:
         return None
 
     def _chunk_rows(self, output_shape: Shape) -> int:
-        row = self._splits["train"].x[:1].nbytes + 4 * math.prod(n or 1 for n in output_shape)
+        row = next(iter(self._splits.values())).x[:1].nbytes + 4 * math.prod(
+            n or 1 for n in output_shape
+        )
         return max(1, min(self._longest, _CHUNK_BYTES // row))
 
     def _keys_after(self, passed: Sequence[tuple[str, str]]) -> dict[str, str]:

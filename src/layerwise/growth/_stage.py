@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -102,21 +102,29 @@ def stitch(
     dtype: str,
     *,
     seed: int | None = None,
-) -> keras.Sequential:
+    assemble: Callable[[Sequence[keras.Layer], keras.Layer | None], keras.Model] | None = None,
+) -> keras.Model:
     """One plain model of copies: the blocks of `stages` in order, and the predictor on top.
 
     Predictions equal those on cached features exactly at equal batch size, and within float
-    rounding at others. With a `seed` the weights are not copied but drawn anew from it.
+    rounding at others. With a `seed` the weights are not copied but drawn anew from it. With
+    `assemble` the model is what that makes of the copies; else it is a chain.
     """
-    parts = [(f"block_{i + 1}", block.layer) for i, block in enumerate(path(stages))]
-    if predictor is not None:
-        parts.append(("head", predictor))
+    blocks = [(f"block_{i + 1}", block.layer) for i, block in enumerate(path(stages))]
+    parts = blocks if predictor is None else [*blocks, ("head", predictor)]
     copies = [
         copy_layer(layer, seed=(seed or 0) + i, name=name) for i, (name, layer) in enumerate(parts)
     ]
     with seeded(seed or 0):
-        model = keras.Sequential([keras.Input(input_shape, dtype=dtype), *copies], name="layerwise")
+        if assemble is None:
+            inputs = keras.Input(input_shape, dtype=dtype)
+            model: keras.Model = keras.Sequential([inputs, *copies], name="layerwise")
+        else:
+            for (_, layer), copy in zip(parts, copies, strict=True):
+                copy.build_from_config(layer.get_build_config())
     if seed is None:
         for (_, layer), copy in zip(parts, copies, strict=True):
             copy_weights(layer, copy)
-    return model
+    if assemble is None:
+        return model
+    return assemble(copies[: len(blocks)], None if predictor is None else copies[-1])

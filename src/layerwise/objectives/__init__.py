@@ -15,12 +15,15 @@ from layerwise.objectives._protocol import Targets as Targets
 from layerwise.objectives._protocol import check_values as check_values
 from layerwise.objectives._protocol import compared as compared
 from layerwise.objectives._protocol import finish as finish
+from layerwise.objectives._protocol import has_views as has_views
 from layerwise.objectives._protocol import loss_of as loss_of
 from layerwise.objectives._protocol import needs_targets as needs_targets
 from layerwise.objectives._protocol import predicts_targets as predicts_targets
 from layerwise.objectives._protocol import stage_metrics as stage_metrics
 from layerwise.objectives._protocol import stage_target as stage_target
+from layerwise.objectives._protocol import stitched_by as stitched_by
 from layerwise.objectives._protocol import takes as takes
+from layerwise.objectives._protocol import views_of as views_of
 from layerwise.objectives._rbm import RBM as RBM
 from layerwise.objectives._reconstruction import Reconstruction as Reconstruction
 from layerwise.objectives._redundancy import Redundancy as Redundancy

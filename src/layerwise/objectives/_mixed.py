@@ -19,6 +19,7 @@ from layerwise.objectives._protocol import (
     Targets,
     check_values,
     compared,
+    has_views,
     loss_of,
     needs_targets,
     stage_metrics,
@@ -64,10 +65,9 @@ class Mixed(Described, name="mixed"):
         super().__init__(objectives=tuple(shown.items()))
         self._weights = _schedules(objectives.values())
         for objective in self._parts.values():
-            if hasattr(objective, "views"):
+            if has_views(objective):
                 raise InputError(
-                    f"{type(objective).__name__} has views of its own to train on "
-                    "and cannot be mixed."
+                    f"{name_of(objective)} trains on views of its own and cannot be mixed."
                 )
         self.needs_targets = any(needs_targets(part) for part in self._parts.values())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -42,6 +42,10 @@ class Objective(Protocol):
       metrics of both.
     - `metrics(targets) -> {name: keras.metrics.Metric}`: fresh metrics that keep state. For each
       name, `loss` returns the arguments of its `update_state` as a tuple.
+    - `views(x, y, *, seed) -> {name: array}`: several views of the data, all of one shape. The
+      trunk is run on each, and `loss` gets the dictionary as `x`. With it comes
+    - `stitch(blocks, classifier) -> keras.Model`: the network from the data to the classifier's
+      output, or to what the classifier gets where it is None. Both may have a keyword `targets`.
     - `needs_targets = True`: refuse to train without labels.
     - `predicts_targets = True`: the head predicts the labels, so no classifier is trained beside
       the stage.
@@ -88,6 +92,32 @@ def stage_target(objective: Objective, inputs: Tree, y: Tree, targets: Targets) 
     """What the objective's loss gets as `y`."""
     method = getattr(objective, "target", None)
     return y if method is None else method(inputs, y, targets)
+
+
+def has_views(objective: Objective) -> bool:
+    """Whether the objective trains on views of its own."""
+    return hasattr(objective, "views")
+
+
+def views_of(
+    objective: Any, x: Array, y: Array | None, targets: Targets, seed: int
+) -> dict[str, Array]:
+    """The views of the data that the objective trains on."""
+    return dict(objective.views(x, y, seed=seed, **_told(objective.views, targets)))
+
+
+def stitched_by(
+    objective: Any,
+    blocks: Sequence[keras.Layer],
+    classifier: keras.Layer | None,
+    targets: Targets,
+) -> keras.Model:
+    """The network as the objective puts it together, from layers that it may use as they are."""
+    return objective.stitch(blocks, classifier, **_told(objective.stitch, targets))
+
+
+def _told(method: Callable[..., Any], targets: Targets) -> dict[str, Any]:
+    return {"targets": targets} if "targets" in inspect.signature(method).parameters else {}
 
 
 def check_values(objective: Objective, x: Tree, y: Tree) -> None:

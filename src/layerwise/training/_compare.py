@@ -37,7 +37,7 @@ def compare(
         listen(PhaseStarted(f"the baseline {name.replace('_', ' ')}", epochs))
         model = untrained(replica, blocks, replica.seed(Stream.BASELINE, blocks))
         settings = replica.settings
-        problem = whole_problem(replica, model, epochs, settings.optimizer(blocks))
+        problem = whole_problem(replica, model, blocks, epochs, settings.optimizer(blocks))
         job = Job(
             name=f"baseline-{name}",
             plan={"blocks": blocks, "epochs": epochs, "replicate": replica.index},

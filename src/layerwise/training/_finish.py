@@ -54,7 +54,7 @@ def finish(
         listen(PhaseStarted("scoring the test set", 0))
         history.test = combine_metrics(
             [
-                None if model is None else score(replica, model, data.test)
+                None if model is None else score(replica, model, depth, data.test)
                 for replica, model in zip(replicas, models, strict=True)
             ]
         )

@@ -8,8 +8,9 @@ from layerwise._random import Stream, derive
 from layerwise.datasets import Dataset
 from layerwise.engine import Problem, metric_names
 from layerwise.features import Store
-from layerwise.growth import Frozen, Stage, path
-from layerwise.objectives import predicts_targets
+from layerwise.growth import Frozen, Stage, path, stitch
+from layerwise.objectives import has_views, predicts_targets, views_of
+from layerwise.training._assemble import assembler
 from layerwise.training._column import Column
 from layerwise.training._settings import Settings
 from layerwise.training._sprout import Sprout, sprout, stage_problem
@@ -38,11 +39,40 @@ class Replica:
         self.index, self.data, self.settings = index, data, settings
         self.stages: list[Stage] = []
         self.diverged = False
-        splits = ["train", "validation", *["test"] * settings.score_test_each_stage]
-        self.view = View(data, splits, settings.engine, store, settings.augment)
+        self._splits = ["train", "validation", *["test"] * settings.score_test_each_stage]
+        self.view = View(data, self._splits, settings.engine, store, settings.augment)
+        if has_views(settings.objective(1)):
+            self.view = self._on_views(store)
         self.stage_bytes = 0
         self._prepared: tuple[Sprout, Problem] | None = None
         self._columns: dict[float, Column] = {}
+
+    def _on_views(self, store: Store | None) -> View:
+        """The data as the objective wants to see them."""
+        objective, seed = self.settings.objective(1), self.seed(Stream.VIEWS)
+        targets = self.view.targets()
+        return View(
+            self.data,
+            self._splits,
+            self.settings.engine,
+            store,
+            views=lambda split: views_of(objective, split.x, split.y, targets, seed),
+            views_name=f" {objective!r} {seed}",
+        )
+
+    def after(self, stage: Stage) -> View:
+        """What the classifier beside a stage sees; the next stage may go on from there."""
+        stages = [*self.stages, stage]
+        blocks = path(stages)
+        assemble = assembler(self.settings.objective(stage.depth), self.data)
+        if assemble is not None:
+            raw = View(self.data, self._splits, self.settings.engine)
+            trunk = stitch(stages, None, raw.shape, raw.dtype, assemble=assemble)
+            return raw.beyond([Frozen.of(trunk)])
+        if self.settings.policy.lowest(stage.depth + 1) <= stage.depth:
+            return self.view.beyond(blocks)
+        self.view.advance(blocks)
+        return self.view
 
     def seed(self, stream: Stream, *path: int) -> int:
         """The seed of one of this network's random streams."""

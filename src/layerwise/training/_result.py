@@ -12,9 +12,10 @@ import keras
 from layerwise import depth as depths
 from layerwise.datasets import Dataset
 from layerwise.errors import InputError, complaint
-from layerwise.growth import audit, stitch
+from layerwise.growth import Stage, audit, path, stitch
 from layerwise.history import History, Metrics
 from layerwise.objectives import Supervised
+from layerwise.training._assemble import assembler
 from layerwise.training._replica import Replica
 from layerwise.training._settings import Settings
 
@@ -35,7 +36,7 @@ class TrainResult:
     """
 
     history: History
-    models: list[keras.Sequential | None]
+    models: list[keras.Model | None]
     classes: Any
     run_dir: Path | None
     best: int = 0
@@ -46,7 +47,7 @@ class TrainResult:
         return f"TrainResult({depths.explain(self.history)})"
 
     @property
-    def model(self) -> keras.Sequential:
+    def model(self) -> keras.Model:
         """The chosen network: a plain Keras model, compiled, ready for `predict` and `save`."""
         model = self.models[self.best]
         assert model is not None
@@ -64,7 +65,7 @@ class TrainResult:
         """The metrics of the chosen model on the test data, or None without test data."""
         return self.history.test
 
-    def model_at(self, depth: int) -> keras.Sequential:
+    def model_at(self, depth: int) -> keras.Model:
         """The network as it stood at a depth, counted from 1, before any fine-tuning.
 
         Raises:
@@ -75,12 +76,19 @@ class TrainResult:
             raise InputError(complaint("depth", f"lie in 1 to {len(replica.stages)}", depth))
         return network(replica, depth)
 
+    @property
+    def blocks(self) -> list[keras.Layer]:
+        """The blocks of the network at the chosen depth, from the lowest up, before any
+        fine-tuning."""
+        stages = self._replicas[self.best].stages[: self.selected_depth]
+        return [block.layer for block in path(stages)]
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the monitored metric by depth and return the matplotlib axes."""
         return self.history.plot(ax)
 
 
-def network(replica: Replica, depth: int) -> keras.Sequential:
+def network(replica: Replica, depth: int) -> keras.Model:
     """The stitched and compiled network of one replicate at a depth.
 
     Raises:
@@ -89,21 +97,24 @@ def network(replica: Replica, depth: int) -> keras.Sequential:
     stages = replica.stages[:depth]
     audit(stages)
     data = replica.data
-    model = stitch(
-        stages, stages[-1].predictor, tuple(data.train.x.shape[1:]), str(data.train.x.dtype)
-    )
+    model = _stitched(replica, stages)
     _compile(model, data, replica.settings, depth)
     return model
 
 
-def untrained(replica: Replica, depth: int, seed: int) -> keras.Sequential:
+def untrained(replica: Replica, depth: int, seed: int) -> keras.Model:
     """The same architecture as `network` with freshly drawn weights."""
-    stages = replica.stages[:depth]
-    shape, dtype = tuple(replica.data.train.x.shape[1:]), str(replica.data.train.x.dtype)
-    return stitch(stages, stages[-1].predictor, shape, dtype, seed=seed)
+    return _stitched(replica, replica.stages[:depth], seed=seed)
 
 
-def _compile(model: keras.Sequential, data: Dataset, settings: Settings, depth: int) -> None:
+def _stitched(replica: Replica, stages: Sequence[Stage], *, seed: int | None = None) -> keras.Model:
+    data, objective = replica.data, replica.settings.objective(len(stages))
+    shape, dtype = tuple(data.train.x.shape[1:]), str(data.train.x.dtype)
+    assemble = assembler(objective, data)
+    return stitch(stages, stages[-1].predictor, shape, dtype, seed=seed, assemble=assemble)
+
+
+def _compile(model: keras.Model, data: Dataset, settings: Settings, depth: int) -> None:
     """Compile for `evaluate` and further `fit`, as far as there are labels to predict."""
     if data.labels is None:
         return

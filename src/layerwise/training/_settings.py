@@ -17,7 +17,7 @@ from layerwise.engine import Engine
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
 from layerwise.growth import Blocks, Policy, copy_layer
-from layerwise.objectives import Objective, Supervised, by_name
+from layerwise.objectives import Objective, Supervised, by_name, has_views, name_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,13 @@ class Settings:
             raise InputError(
                 'With `schedule="simultaneous"` all stages start at once, each with a head of its '
                 "own: `window`, `freeze`, `init` and `head` have no meaning."
+            )
+        if has_views(self.objective(1)) and (
+            self.augment is not None or self.schedule == "simultaneous"
+        ):
+            raise InputError(
+                f'"{name_of(self.objective(1))}" trains on cached views of its own, stage by '
+                'stage: neither `augment` nor `schedule="simultaneous"` goes with it.'
             )
         if self.augment is not None and self.cache_dir is not None:
             raise InputError(

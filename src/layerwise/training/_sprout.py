@@ -29,6 +29,7 @@ from layerwise.objectives import (
     Objective,
     Targets,
     check_values,
+    has_views,
     name_of,
     needs_targets,
     on_vectors,
@@ -117,6 +118,11 @@ def sprout(
         raise InputError(
             f'The objective "{name_of(objective)}" needs labels. Pass `y`, or another objective '
             'such as "reconstruction".'
+        )
+    if has_views(objective) != view.has_views:
+        raise InputError(
+            f'"{name_of(objective)}" and the objective of depth 1 cannot be mixed: only one of '
+            "them trains on views of its own."
         )
     head = grow_head(settings, objective, view.targets(), depth, features, head_seed)
     policy: str = settings.head

@@ -12,7 +12,7 @@ import numpy as np
 from layerwise._random import Stream
 from layerwise.checkpoint import Journal
 from layerwise.engine import Problem, Result
-from layerwise.growth import Frozen, Stage, audit, path
+from layerwise.growth import Frozen, Stage, audit
 from layerwise.history import StopReason
 from layerwise.objectives import compared, finish, name_of, predicts_targets
 from layerwise.progress import Listener
@@ -144,12 +144,7 @@ class _Attempt:
         The block is behind the features, out of reach: this cannot disturb the stage.
         """
         replica, settings = self.replica, self.replica.settings
-        blocks = path([*replica.stages, stage])
-        if settings.policy.lowest(self.depth + 1) > self.depth:
-            replica.view.advance(blocks)  # The next stage will stand on these features.
-            view = replica.view
-        else:
-            view = replica.view.beyond(blocks)
+        view = replica.after(stage)
         seed = replica.seed(Stream.CLASSIFIER, self.depth)
         grown = sprout_predictor(settings, view, self.depth, seed, 0.5**self.number)
         problem = cache(lambda: stage_problem(settings, view, grown, seed))

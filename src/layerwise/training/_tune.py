@@ -26,7 +26,7 @@ from layerwise.training._whole import whole_problem
 class Tuning:
     """What fine-tuning did to all replicates."""
 
-    models: list[keras.Sequential | None]
+    models: list[keras.Model | None]
     record: dict[str, Any]
     """`fine_tune` of the history."""
     values: list[float | None]
@@ -43,7 +43,7 @@ def tune(
 ) -> Tuning:
     """Fine-tune a copy of each network; it is kept if the mean of `metric` got better."""
     started = time.perf_counter()
-    models: list[keras.Sequential | None] = []
+    models: list[keras.Model | None] = []
     tuned: list[Tuned | None] = []
     for replica in replicas:
         if len(replica.stages) < depth:
@@ -52,7 +52,7 @@ def tune(
             continue
         listen(PhaseStarted("fine-tuning", spec.epochs))
         model = network(replica, depth)
-        tuned.append(_tune_one(replica, model, spec, metric, journal, listen))
+        tuned.append(_tune_one(replica, model, depth, spec, metric, journal, listen))
         models.append(model)
     before = combine_metrics([None if t is None else t.before for t in tuned]) or {}
     after = combine_metrics([None if t is None else t.after for t in tuned]) or {}
@@ -71,20 +71,22 @@ def tune(
 
 def _tune_one(
     replica: Replica,
-    model: keras.Sequential,
+    model: keras.Model,
+    depth: int,
     spec: FineTune,
     metric: str,
     journal: Journal,
     listen: Listener,
 ) -> Tuned:
     """Fine-tune one network in place."""
-    depth, engine = len(model.layers) - 1, replica.settings.engine
+    engine = replica.settings.engine
     given = spec.optimizer
     fresh = replica.settings.optimizer(depth) if given is None else optimizer_by_depth(given)(depth)
     optimizer = at_rate(fresh, spec.learning_rate)
     problem = whole_problem(
         replica,
         model,
+        depth,
         spec.epochs,
         optimizer,
         batch_size=spec.batch_size,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from typing import Any
 
 import keras
 
-from layerwise._typing import Shape
+from layerwise._typing import Array, Shape
 from layerwise.datasets import Dataset, Split
 from layerwise.engine import Engine, layer_key
+from layerwise.errors import InputError
 from layerwise.features import Features, Store
 from layerwise.growth import Frozen, Prefix, attach, duplicate
 from layerwise.objectives import (
@@ -39,6 +41,9 @@ class View:
         engine: what computes features.
         store: where features go; None for memory.
         augment: makes the augmentation of the training rows, from a seed; None for none.
+        views: from the rows of a split to the views that every stage trains on; None for the
+            rows themselves.
+        views_name: tells these views from others of the same data.
     """
 
     def __init__(
@@ -48,25 +53,35 @@ class View:
         engine: Engine,
         store: Store | None = None,
         augment: Callable[[int], keras.Layer] | None = None,
+        views: Callable[[Split], Mapping[str, Array]] | None = None,
+        views_name: str = "",
     ) -> None:
         self.data = data
         self._raw = {name: split for name, split in data.splits.items() if name in splits}
-        self._raw["train"] = data.pool
-        origin = "" if store is None else data.fingerprint
-        self._features = Features(self._raw, store, origin)
+        self._raw["train"] = data.pool if views is None else data.train
+        self._views: list[str] = []
+        first = self._raw if views is None else self._seen_as(views)
+        origin = "" if store is None else f"{data.fingerprint}{views_name}"
+        self._features = Features(first, store, origin)
         self._engine, self._augment = engine, augment
         self._passed: list[Frozen] = []
         self._shapes: list[Shape] = []
         """After each of them."""
-        self.shape: Shape = tuple(data.train.x.shape[1:])
+        some = next(iter(first.values())).x
+        self.shape: Shape = tuple(some.shape[1:])
         """Of one sample's features."""
-        self.dtype = str(data.train.x.dtype)
+        self.dtype = str(some.dtype)
         """Of the features."""
 
     @property
     def names(self) -> list[str]:
         """The splits that are there."""
         return list(self._raw)
+
+    @property
+    def has_views(self) -> bool:
+        """Whether rows are views that an objective made of the data."""
+        return bool(self._views)
 
     def rows(self, name: str, objective: Objective) -> Split:
         """A split as the objective's loss gets it."""
@@ -75,7 +90,21 @@ class View:
         raw = self.source(name, objective)
         target = stage_target(objective, raw.x, raw.y, self.targets())
         weight = raw.sample_weight if takes(objective, "sample_weight") else None
-        return Split(self._features[name].x[: raw.rows], target, weight)
+        if self._views:
+            seen: Any = {view: self._features[f"{name}/{view}"].x for view in self._views}
+        else:
+            seen = self._features[name].x[: raw.rows]
+        return Split(seen, target, weight)
+
+    def _seen_as(self, views: Callable[[Split], Mapping[str, Array]]) -> dict[str, Split]:
+        """Each view of each split, as features of their own; "train" stands for the longest."""
+        seen = {name: views(split) for name, split in self._raw.items()}
+        self._views = list(seen["train"])
+        flat = {f"{n}/{v}": Split(x) for n, found in seen.items() for v, x in found.items()}
+        shapes = {split.x.shape[1:] for split in flat.values()}
+        if len(shapes) > 1:
+            raise InputError(f"The views of an objective must have one shape. Received: {shapes}.")
+        return flat
 
     def source(self, name: str, objective: Objective) -> Split:
         """The raw rows of a split that an objective uses: without need of labels, the pool."""

@@ -18,7 +18,8 @@ from layerwise.training._view import View, targets_of
 
 def whole_problem(
     replica: Replica,
-    model: keras.Sequential,
+    model: keras.Model,
+    depth: int,
     epochs: int,
     optimizer: keras.Optimizer,
     *,
@@ -27,7 +28,6 @@ def whole_problem(
 ) -> Problem:
     """A network that predicts the labels, all its layers to be trained together."""
     data, settings = replica.data, replica.settings
-    depth = len(model.layers) - 1
     staged = settings.objective(depth)
     seed = replica.seed(Stream.FINE_TUNE)
     raw = View(data, ["train"], settings.engine, augment=settings.augment)
@@ -45,17 +45,15 @@ def whole_problem(
     )
 
 
-def score(replica: Replica, model: keras.Sequential, split: Split) -> dict[str, float]:
-    """The metrics of the network on rows that it was not grown on.
+def score(replica: Replica, model: keras.Model, depth: int, split: Split) -> dict[str, float]:
+    """The metrics of the network of a depth on rows that it was not grown on.
 
     Without labels these are the metrics of its last stage's objective.
     """
     settings = replica.settings
     if replica.data.labels is not None:
-        depth = len(model.layers) - 1
-        problem = whole_problem(replica, model, 1, settings.optimizer(depth))
+        problem = whole_problem(replica, model, depth, 1, settings.optimizer(depth))
         return settings.engine.evaluate(problem, split)
-    depth = len(model.layers)
     view = View(replica.data, ["train", "test"], settings.engine)
     stages, objective = replica.stages[:depth], settings.objective(depth)
     view.advance(path(stages)[:-1])
