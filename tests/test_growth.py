@@ -48,9 +48,7 @@ def frozen(*blocks, predictor=None) -> list[Stage]:
     stages = []
     for depth, block in enumerate(blocks, start=1):
         last = predictor if depth == len(blocks) else None
-        stages.append(
-            Stage(depth=depth, blocks=(Frozen.of(block),), head=last, predictor=last)
-        )
+        stages.append(Stage(depth=depth, blocks=(Frozen.of(block),), head=last, predictor=last))
     return stages
 
 

@@ -535,3 +535,23 @@ def test_without_validation_the_last_depth_is_kept() -> None:
     assert result.selected_depth == 3
     assert result.history.monitor == "train.accuracy"
     assert result.history.stages[0].validation is None
+
+
+@pytest.mark.parametrize("objective", ["supervised", "reconstruction", "contrastive"])
+def test_a_block_that_tells_rows_no_longer_apart_is_reported(
+    moons: Dataset, objective: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the history and on the screen; the stage counts as any other."""
+
+    def block(depth: int) -> keras.Layer:
+        low = keras.initializers.Constant(-100.0 if depth == 2 else 0.0)
+        return layers.Dense(4, activation="relu", bias_initializer=low)
+
+    result = layerwise.train(
+        moons, block=block, objective=objective, epochs=1, max_depth=2, verbose=1
+    )
+    healthy, dead = result.history.stages
+    assert healthy.message is None
+    assert "gives every row the same output" in (dead.message or "")
+    assert dead.stop_reason == StopReason.COMPLETED
+    assert "gives every row the same output" in capsys.readouterr().err

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from layerwise.errors import LayerwiseError as LayerwiseError
     from layerwise.finetune import FineTune as FineTune
     from layerwise.history import History as History
+    from layerwise.labelcurve import LabelCurve as LabelCurve
+    from layerwise.labelcurve import label_curve as label_curve
     from layerwise.objectives import RBM as RBM
     from layerwise.objectives import Contrastive as Contrastive
     from layerwise.objectives import InfoPro as InfoPro
@@ -55,6 +57,8 @@ _ROOMS = {
     "LayerwiseError": "errors",
     "FineTune": "finetune",
     "History": "history",
+    "LabelCurve": "labelcurve",
+    "label_curve": "labelcurve",
     "Contrastive": "objectives",
     "InfoPro": "objectives",
     "Mixed": "objectives",

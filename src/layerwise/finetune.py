@@ -12,7 +12,7 @@ import keras
 from layerwise.datasets import Dataset, Split
 from layerwise.engine import Engine, Problem, Result
 from layerwise.errors import InputError, complaint
-from layerwise.history import StopReason
+from layerwise.history import StopReason, higher_is_better
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,23 @@ class FineTune:
                 raise InputError(complaint(name, "be at least 1", value))
         if self.when != "after":
             raise InputError(complaint("when", 'be "after"', self.when))
+
+    def stopping(self, metric: str) -> list[keras.callbacks.Callback]:
+        """What ends the training early and goes back to the best epoch, where asked for.
+
+        Args:
+            metric: of validation, without `val_`.
+        """
+        if self.patience is None:
+            return []
+        return [
+            keras.callbacks.EarlyStopping(
+                f"val_{metric}",
+                patience=self.patience,
+                mode="max" if higher_is_better(metric) else "min",
+                restore_best_weights=True,
+            )
+        ]
 
     def check(self, data: Dataset) -> None:
         """Raise `InputError` where fine-tuning has nothing to predict or nothing to judge by."""

@@ -111,6 +111,36 @@ def learning_curves(history: Mapping[str, Any], name: str, ax: Axes | None = Non
     return ax
 
 
+def label_curve(
+    counts: Sequence[int],
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    metric: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Scores by number of labels: the mean over the seeds of each curve, and its spread as bars.
+
+    Args:
+        counts: numbers of labels.
+        curves: from a name to the scores of all seeds for each count.
+        metric: what the scores are.
+        ax: to draw on; default: new axes.
+    """
+    ax = _axes(ax, (7.0, 3.8))
+    for (name, scores), colour, mark in zip(
+        curves.items(), (_COLOURS["validation"], _COLOURS["test"]), _MARKERS, strict=False
+    ):
+        means = [float(np.mean(seeds)) for seeds in scores]
+        spreads = [float(np.std(seeds, ddof=1)) if len(seeds) > 1 else 0.0 for seeds in scores]
+        ax.errorbar(counts, means, spreads, label=name, color=colour, marker=mark, capsize=4)
+    ax.set_xscale("log")
+    ax.set_xticks(list(counts), [f"{count:,}" for count in counts])
+    ax.minorticks_off()
+    ax.set_xlabel("labels")
+    ax.set_ylabel(f"test {metric.replace('_', ' ')}")
+    _clean(ax)
+    return ax
+
+
 def scatter(
     splits: Mapping[str, tuple[Any, Any]], classes: Sequence[str], size: float = 3.2
 ) -> str:

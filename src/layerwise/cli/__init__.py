@@ -142,6 +142,37 @@ def run(
     run_recipe(recipe, options, out, as_json=json)
 
 
+@app.command("label-curve")
+def label_curve(
+    recipe: Annotated[str, typer.Argument(help="A recipe that trains without labels at first.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Numbers of labels, such as 100,300,1000.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs at each number of labels.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the curve; default: a new one under runs/.")
+    ] = None,
+    max_depth: Annotated[int | None, typer.Option(min=1, help="Blocks.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each stage.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="A minute-long form on fewer rows and epochs.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the curve as one JSON object.")
+    ] = False,
+) -> None:
+    """Draw test scores by number of labels, with and without pretraining."""
+    from layerwise.cli._label_curve import run_label_curve
+    from layerwise.recipes import Options
+
+    options = Options(max_depth=max_depth, epochs=epochs, data_dir=data_dir, fast=fast or None)
+    run_label_curve(recipe, options, labels, seeds, out, as_json=json)
+
+
 @app.command()
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or killed.")],

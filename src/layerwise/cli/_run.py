@@ -23,8 +23,10 @@ from layerwise.training import train
 def run_recipe(name: str, options: Options, out: Path | None, *, as_json: bool) -> None:
     """Run a recipe and print its summary."""
     recipe = find_recipe(name)
+    if recipe.labels:
+        raise InputError(f"{name} is a label curve: run `layerwise label-curve {name}`.")
     data, arguments = recipe.plan(options)
-    folder = out or _new_folder(name)
+    folder = out or new_folder(name)
     given = {key: value for key, value in asdict(options).items() if value is not None}
     request: dict[str, Any] = {
         "recipe": name,
@@ -71,7 +73,7 @@ def _print(recipe: Recipe, history: History, folder: Path, *, as_json: bool) -> 
         print_result(recipe, history, folder)
 
 
-def _new_folder(name: str) -> Path:
+def new_folder(name: str) -> Path:
     """`runs/NAME-DATE-TIME`, with a number where that second is taken."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     base = Path("runs") / f"{name}-{stamp}"

@@ -172,6 +172,26 @@ class Dataset:
             weight = weight * self.train.sample_weight
         return replace(self, train=Split(self.train.x, self.train.y, weight))
 
+    def with_labels(self, count: int, *, validation_split: float = 0.2, seed: int = 0) -> Dataset:
+        """The same data where only so many rows have a label, and all others none.
+
+        Args:
+            count: of the rows that keep their label, in the shares of the classes.
+            validation_split: of these, how many are held out for validation.
+            seed: which they are.
+
+        Raises:
+            InputError: there are not so many, or too few to hold some of each class out.
+        """
+        whole = self.train if self.validation is None else _stacked(self.train, self.validation)
+        if not 2 <= count < whole.rows:
+            raise InputError(complaint("count", f"lie in 2 to {whole.rows - 1}", count))
+        kind = self.labels.kind if self.labels else None
+        rest, few = hold_out(whole, count, seed, kind)
+        train, validation = hold_out(few, validation_split, seed, kind)
+        more = rest.x if self.unlabeled is None else np.concatenate([rest.x, self.unlabeled.x])
+        return replace(self, train=train, validation=validation, unlabeled=Split(more))
+
     def first(self, rows: int) -> Dataset:
         """The same data with no more than so many of the first training rows."""
         return replace(self, train=self.train.take(np.arange(min(rows, self.train.rows))))
@@ -213,6 +233,19 @@ class Dataset:
             "classes": None if self.classes is None else [str(label) for label in self.classes],
             "fingerprint": self.fingerprint,
         }
+
+
+def _stacked(one: Split, other: Split) -> Split:
+    """The rows of both; a weight of 1 where one of them has none."""
+    weights = [split.sample_weight for split in (one, other)]
+    weight = None
+    if any(found is not None for found in weights):
+        pairs = zip(weights, (one, other), strict=True)
+        weight = np.concatenate(
+            [np.ones(split.rows, np.float32) if w is None else w for w, split in pairs]
+        )
+    y = None if one.y is None else np.concatenate([one.y, other.y])
+    return Split(np.concatenate([one.x, other.x]), y, weight)
 
 
 def _pair(pair: Any, labels: Labels | None, name: str, whole: Split) -> Split | None:

@@ -42,9 +42,9 @@ class Split:
 
 
 def hold_out(
-    split: Split, fraction: float, seed: int, kind: Literal["classes", "values"] | None
+    split: Split, fraction: float | int, seed: int, kind: Literal["classes", "values"] | None
 ) -> tuple[Split, Split]:
-    """Deal rows into a part to train on and a part of `fraction` to validate on.
+    """Deal rows into a part to train on and a part of `fraction`, or so many rows, to validate on.
 
     Classes keep their shares in both parts. The order of the rows is kept.
 

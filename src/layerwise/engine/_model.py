@@ -57,6 +57,7 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         x = self._seen(inputs["x"], training)
         if self._takes_again and self.prefix is not None:
             optional["again"] = self._seen(inputs["x"], training)
+        noise = None if training else ops.copy(self.noise.state.value)
         loss, metrics = self.objective.loss(
             self.block,
             self.head,
@@ -66,6 +67,9 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
             training=training,
             **optional,
         )
+        if noise is not None:
+            # Validation must not move the stream that training draws from.
+            self.noise.state.assign(noise)
         return {"loss": loss, "metrics": dict(metrics)}
 
     def _seen(self, x: Tree, training: bool) -> Tree:
@@ -98,10 +102,11 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         try:
             # A dry run in training mode would be the same; Keras has a public one for `call`.
             outputs = self.compute_output_spec(specs, training=False)
-        except LayerwiseError:
-            raise
-        except (ValueError, TypeError) as error:
-            reason = next((s for s in str(error).splitlines() if s.strip()), type(error).__name__)
+        except (LayerwiseError, ValueError, TypeError) as error:
+            cause = _innermost(error)
+            if isinstance(cause, LayerwiseError):
+                raise cause from None
+            reason = next((s for s in str(cause).splitlines() if s.strip()), type(cause).__name__)
             raise InputError(
                 f"The objective {type(self.objective).__name__} cannot work on block "
                 f"{self.block.name} and its head: {reason}"
@@ -156,3 +161,10 @@ def _epoch(seen: Any, epoch_rows: Any, x: Tree, training: bool) -> Array:
     epoch = seen // epoch_rows
     seen.assign_add(ops.shape(keras.tree.flatten(x)[0])[0])
     return epoch
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What a loss raised: Keras wraps it, with words of its own, in an error of the same class."""
+    while isinstance(error.__context__, LayerwiseError | ValueError | TypeError):
+        error = error.__context__
+    return error

@@ -9,7 +9,8 @@ import keras
 from keras import ops
 
 from layerwise._typing import Array, Shape
-from layerwise.errors import InputError, complaint
+from layerwise.errors import InputError
+from layerwise.objectives._checks import above_0, one_of, rate, whole
 from layerwise.objectives._described import Described
 from layerwise.objectives._heads import projector
 from layerwise.objectives._protocol import Targets
@@ -59,18 +60,10 @@ class Contrastive(Described, name="contrastive"):
         super().__init__(
             of=of, temperature=temperature, corruption=corruption, projection=projection, grid=grid
         )
-        if of not in ("views", "patches"):
-            raise InputError(complaint("of", 'be "views" or "patches"', of))
-        if not temperature > 0:
-            raise InputError(complaint("temperature", "be above 0", temperature))
-        if not 0 <= corruption < 1:
-            raise InputError(complaint("corruption", "be a rate in [0, 1)", corruption))
-        if projection < 1:
-            raise InputError(complaint("projection", "be at least 1", projection))
-        if grid < 2:
-            raise InputError(complaint("grid", "be at least 2", grid))
-        self._of_views, self._temperature = of == "views", temperature
-        self._corruption, self._width, self._grid = corruption, projection, grid
+        self._of_views = one_of("of", of, ("views", "patches")) == "views"
+        self._temperature = above_0("temperature", temperature)
+        self._corruption = rate("corruption", corruption)
+        self._width, self._grid = whole("projection", projection, 1), whole("grid", grid, 2)
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
         if self._of_views:
@@ -96,7 +89,7 @@ class Contrastive(Described, name="contrastive"):
             return self._of_patches(block, head, x, training)
         first, second = (
             _unit(head(block(view, training=training), training=training))
-            for view in two_views(x, again, self._corruption, seed)
+            for view in two_views(x, again, self._corruption, seed, training)
         )
         rows = ops.shape(first)[0]
         both = ops.concatenate([first, second], axis=0)
@@ -111,6 +104,12 @@ class Contrastive(Described, name="contrastive"):
     ) -> tuple[Array, Mapping[str, Any]]:
         grid = self._grid
         output = block(_patches(x, grid), training=training)
+        if 0 in output.shape[1:]:
+            raise InputError(
+                f'Contrastive(of="patches", grid={grid}): nothing is left of a patch behind the '
+                f"block, whose output has the shape {tuple(output.shape[1:])}. Pass a smaller "
+                "`grid`."
+            )
         if len(output.shape) > 2:
             output = ops.mean(output, axis=tuple(range(1, len(output.shape) - 1)))
         cells = ops.reshape(output, (-1, grid, grid, output.shape[-1]))

@@ -13,12 +13,15 @@ from layerwise.errors import InputError
 _PASSING = (keras.layers.InputLayer, keras.layers.Flatten)
 
 
-def dense_of(block: keras.Layer, who: str, activations: tuple[str, ...] = ()) -> keras.layers.Dense:
+def dense_of(
+    block: keras.Layer, who: str, x: Array | None = None, activations: tuple[str, ...] = ()
+) -> keras.layers.Dense:
     """The Dense layer that a block consists of, but for a Flatten before it.
 
     Args:
         block: of the stage.
         who: needs it, in the error.
+        x: a batch of what the block takes: vectors, unless it flattens them.
         activations: one of which it must have; empty for any.
 
     Raises:
@@ -32,6 +35,12 @@ def dense_of(block: keras.Layer, who: str, activations: tuple[str, ...] = ()) ->
         raise InputError(
             f"{who} needs a block that is one Dense layer, with a Flatten before it for images. "
             f"Received: {', '.join(type(layer).__name__ for layer in kernels) or block.name}."
+        )
+    flattens = any(isinstance(part, keras.layers.Flatten) for part in inside)
+    if x is not None and len(x.shape) > 2 and not flattens:
+        raise InputError(
+            f"{who} needs vectors, and the features have the shape {tuple(x.shape[1:])}. Put a "
+            "Flatten before the Dense layer."
         )
     if activations and activation_of(layer) not in activations:
         raise InputError(

@@ -9,9 +9,11 @@ import keras
 from keras import ops
 
 from layerwise._typing import Array, Shape
-from layerwise.errors import InputError, complaint
+from layerwise.errors import InputError
+from layerwise.objectives._checks import at_least_0
 from layerwise.objectives._described import Described
 from layerwise.objectives._heads import decoder, predictor
+from layerwise.objectives._means import mean_over_rows
 from layerwise.objectives._parts import Parts
 from layerwise.objectives._protocol import Targets
 
@@ -44,10 +46,8 @@ class InfoPro(Described, name="infopro"):
 
     def __init__(self, classification: float = 1.0, reconstruction: float = 1.0) -> None:
         super().__init__(classification=classification, reconstruction=reconstruction)
-        weights = {"classification": classification, "reconstruction": reconstruction}
-        for name, value in weights.items():
-            if not value >= 0:
-                raise InputError(complaint(name, "be a weight of 0 or more", value))
+        at_least_0("classification", classification)
+        at_least_0("reconstruction", reconstruction)
         if not classification + reconstruction > 0:
             raise InputError("InfoPro needs one weight above 0.")
         self._weights = classification, reconstruction
@@ -72,6 +72,7 @@ class InfoPro(Described, name="infopro"):
         *,
         seed: keras.random.SeedGenerator,
         training: bool,
+        sample_weight: Array | None = None,
     ) -> tuple[Array, Mapping[str, Any]]:
         output = block(x, training=training)
         predicted = head["prediction"](output, training=training)
@@ -79,9 +80,10 @@ class InfoPro(Described, name="infopro"):
         labels = y["labels"]
         if keras.backend.is_float_dtype(keras.backend.standardize_dtype(labels.dtype)):
             labels = ops.reshape(ops.cast(labels, predicted.dtype), (-1, *predicted.shape[1:]))
-            prediction = ops.mean(ops.square(predicted - labels))
+            per_row = ops.square(predicted - labels)
         else:
-            prediction = ops.mean(ops.sparse_categorical_crossentropy(labels, predicted))
+            per_row = ops.sparse_categorical_crossentropy(labels, predicted)
+        prediction = mean_over_rows(per_row, sample_weight)
         inputs = ops.cast(y["inputs"], restored.dtype)
         reconstruction = ops.mean(ops.square(restored - inputs))
         classification_weight, reconstruction_weight = self._weights

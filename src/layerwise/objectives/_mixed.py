@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import keras
@@ -61,13 +62,18 @@ class Mixed(Described, name="mixed"):
             objective = by_name(given)
             name = name_of(objective)
             self._parts[name if name not in self._parts else f"{name}_{number}"] = objective
-            shown[given] = weight if isinstance(weight, int | float) else tuple(weight)
-        super().__init__(objectives=tuple(shown.items()))
-        self._weights = _schedules(objectives.values())
+            shown[given] = weight
+        self._weights = _schedules(shown.values())
+        told = {
+            given: weights if len(weights) > 1 else weights[0]
+            for given, weights in zip(shown, self._weights, strict=True)
+        }
+        super().__init__(objectives=tuple(told.items()))
         for objective in self._parts.values():
-            if has_views(objective):
+            if has_views(objective) or hasattr(objective, "finish"):
                 raise InputError(
-                    f"{name_of(objective)} trains on views of its own and cannot be mixed."
+                    f"{name_of(objective)} changes what a stage sees or leaves, and cannot be "
+                    "mixed."
                 )
         self.needs_targets = any(needs_targets(part) for part in self._parts.values())
 
@@ -105,7 +111,11 @@ class Mixed(Described, name="mixed"):
         said: dict[str, float] = {}
         for name, part in self._parts.items():
             ours = [
-                {key.removeprefix(f"{name}_"): value for key, value in metrics.items()}
+                {
+                    key.removeprefix(f"{name}_"): value
+                    for key, value in metrics.items()
+                    if key.startswith(f"{name}_")
+                }
                 for metrics in (train, validation)
             ]
             said |= {f"{name}_{key}": value for key, value in compared(part, *ours).items()}
@@ -122,6 +132,7 @@ class Mixed(Described, name="mixed"):
         training: bool,
         epoch: Array,
         again: Array | None = None,
+        sample_weight: Array | None = None,
     ) -> tuple[Array, Mapping[str, Any]]:
         total, metrics = 0.0, {}
         for (name, part), schedule in zip(self._parts.items(), self._weights, strict=True):
@@ -135,6 +146,7 @@ class Mixed(Described, name="mixed"):
                 training=training,
                 epoch=epoch,
                 again=again,
+                sample_weight=sample_weight,
             )
             weight = schedule[0]
             if len(schedule) > 1:
@@ -154,8 +166,9 @@ def _schedules(weights: Any) -> list[tuple[float, ...]]:
     """
     schedules = []
     for weight in weights:
-        given = (weight,) if isinstance(weight, int | float) else weight
-        if not isinstance(given, Sequence) or not given or isinstance(given, str):
+        given = (weight,) if isinstance(weight, Real) else weight
+        numbers = isinstance(given, Sequence) and all(isinstance(v, Real) for v in given)
+        if not numbers or not given:
             raise InputTypeError(complaint("A weight", "be a number or one for each epoch", weight))
         schedules.append(tuple(float(value) for value in given))
     epochs = max(len(schedule) for schedule in schedules)

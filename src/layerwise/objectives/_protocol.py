@@ -46,6 +46,7 @@ class Objective(Protocol):
       trunk is run on each, and `loss` gets the dictionary as `x`. With it comes
     - `stitch(blocks, classifier) -> keras.Model`: the network from the data to the classifier's
       output, or to what the classifier gets where it is None. Both may have a keyword `targets`.
+    - `fresh_head = True`: a head that is of no use to the next stage is never carried on.
     - `needs_targets = True`: refuse to train without labels.
     - `predicts_targets = True`: the head predicts the labels, so no classifier is trained beside
       the stage.

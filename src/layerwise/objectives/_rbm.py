@@ -10,7 +10,8 @@ import keras
 from keras import ops
 
 from layerwise._typing import Array, Shape
-from layerwise.errors import InputError, complaint
+from layerwise.errors import InputError
+from layerwise.objectives._checks import one_of, whole
 from layerwise.objectives._dense import affine, dense_of, flat
 from layerwise.objectives._described import Described
 from layerwise.objectives._noise import bernoulli
@@ -53,6 +54,8 @@ class RBM(Described, name="rbm"):
     their means.
     """
 
+    fresh_head = True
+
     def __init__(
         self,
         k: int = 1,
@@ -62,14 +65,9 @@ class RBM(Described, name="rbm"):
         chains: int = 100,
     ) -> None:
         super().__init__(k=k, persistent=persistent, visible=visible, chains=chains)
-        if k < 1:
-            raise InputError(complaint("k", "be at least 1", k))
-        if chains < 1:
-            raise InputError(complaint("chains", "be at least 1", chains))
-        if visible not in ("bernoulli", "gaussian"):
-            raise InputError(complaint("visible", 'be "bernoulli" or "gaussian"', visible))
-        self._steps, self._chains = k, chains if persistent else 0
-        self._binary = visible == "bernoulli"
+        self._steps = whole("k", k, 1)
+        self._chains = whole("chains", chains, 1) if persistent else 0
+        self._binary = one_of("visible", visible, ("bernoulli", "gaussian")) == "bernoulli"
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
         """The bias of the visible units, and the persistent chains."""
@@ -95,7 +93,7 @@ class RBM(Described, name="rbm"):
         seed: keras.random.SeedGenerator,
         training: bool,
     ) -> tuple[Array, Mapping[str, Any]]:
-        machine = _Machine(dense_of(block, "An RBM", ("sigmoid",)), head, self._binary)
+        machine = _Machine(dense_of(block, "An RBM", x, ("sigmoid",)), head, self._binary)
         data = flat(x)
         energy = ops.mean(machine.free_energy(data))
         shown = ops.stop_gradient(machine.reconstruction_error(data))

@@ -10,7 +10,8 @@ import keras
 from keras import ops
 
 from layerwise._typing import Array, Shape
-from layerwise.errors import InputError, complaint
+from layerwise.errors import InputError
+from layerwise.objectives._checks import at_least_0, one_of, rate, real
 from layerwise.objectives._dense import dense_of, flat, slope
 from layerwise.objectives._described import Described
 from layerwise.objectives._heads import decoder
@@ -81,28 +82,29 @@ class Reconstruction(Described, name="reconstruction"):
             sparsity=sparsity,
             sparsity_target=sparsity_target,
         )
-        if of not in ("features", "inputs"):
-            raise InputError(complaint("of", 'be "features" or "inputs"', of))
-        if noise not in NOISES:
-            raise InputError(complaint("noise", f"be one of {', '.join(NOISES)}", noise))
-        if noise != "gaussian" and not 0 <= corruption < 1:
-            raise InputError(complaint("corruption", "be a rate in [0, 1)", corruption))
-        for name, value in (("corruption", corruption), ("contractive", contractive)):
-            if not value >= 0:
-                raise InputError(complaint(name, "be 0 or more", value))
-        if not sparsity >= 0 or not 0 < sparsity_target < 1:
-            shown = (sparsity, sparsity_target)
-            raise InputError(
-                complaint("sparsity", "be 0 or more, with a target between 0 and 1", shown)
-            )
+        one_of("of", of, ("features", "inputs"))
+        one_of("noise", noise, list(NOISES))
+        (at_least_0 if noise == "gaussian" else rate)("corruption", corruption)
+        at_least_0("contractive", contractive)
+        at_least_0("sparsity", sparsity)
+        real("sparsity_target", sparsity_target, "lie between 0 and 1", lambda v: 0 < v < 1)
         if tied and of == "inputs":
             raise InputError('A tied decoder gives features back. Pass `of="features"`.')
         try:
             self._loss = keras.losses.get(loss)
         except ValueError as error:
             raise InputError(f"Unknown loss: {str(error).splitlines()[0]}") from error
+        if self._loss is None:
+            raise InputError("Reconstruction needs a loss. Received: None.")
         self._of_inputs, self._tied = of == "inputs", tied
-        self._of_logits = self._loss is keras.losses.get(_CROSS_ENTROPY)
+        self.fresh_head = tied
+        of_class = isinstance(self._loss, keras.losses.BinaryCrossentropy)
+        self._of_logits = of_class or self._loss is keras.losses.get(_CROSS_ENTROPY)
+        if of_class:
+            config = {**self._loss.get_config(), "from_logits": True}
+            self._loss = keras.losses.BinaryCrossentropy.from_config(config)
+        elif self._of_logits:
+            self._loss = keras.losses.BinaryCrossentropy(from_logits=True)
         self._corruption, self._corrupt = corruption, NOISES[noise]
         self._contractive = contractive
         self._sparsity, self._rare = sparsity, sparsity_target
@@ -141,27 +143,24 @@ class Reconstruction(Described, name="reconstruction"):
         code = block(seen, training=training)
         target = x if y is None else y
         if self._tied:
-            layer = dense_of(block, "A tied decoder")
+            layer = dense_of(block, "A tied decoder", x)
             output = head(ops.matmul(code, ops.transpose(layer.kernel)))
             target = flat(target)
         else:
             output = head(code, training=training)
         target = ops.cast(target, output.dtype)
-        if self._of_logits:
-            loss = ops.mean(ops.binary_crossentropy(target, output, from_logits=True))
-        else:
-            loss = ops.mean(self._loss(target, output))
-        return loss + self._penalties(block, code), {}
+        loss = ops.mean(self._loss(target, output))
+        return loss + self._penalties(block, x, code), {}
 
-    def _penalties(self, block: keras.Layer, code: Array) -> Array | float:
+    def _penalties(self, block: keras.Layer, x: Array, code: Array) -> Array | float:
         penalty: Array | float = 0.0
         if self._contractive:
-            layer = dense_of(block, "The contractive penalty")
+            layer = dense_of(block, "The contractive penalty", x)
             slopes = slope(layer, code, "The contractive penalty")
             norms = ops.sum(ops.square(layer.kernel), axis=0)
             penalty += self._contractive * ops.mean(ops.sum(ops.square(slopes) * norms, axis=-1))
         if self._sparsity:
-            dense_of(block, "The sparsity penalty", ("sigmoid",))
+            dense_of(block, "The sparsity penalty", x, ("sigmoid",))
             mean = ops.clip(ops.mean(code, axis=0), 1e-6, 1 - 1e-6)
             rare = self._rare
             divergence = rare * ops.log(rare / mean)

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from layerwise._typing import Array, Shape
-from layerwise.errors import InputError, complaint
+from layerwise.objectives._checks import at_least_0, one_of, rate, whole
 from layerwise.objectives._described import Described
 from layerwise.objectives._heads import projector
 from layerwise.objectives._protocol import Targets
@@ -39,7 +39,8 @@ class Redundancy(Described, name="redundancy"):
         Redundancy(method='vicreg')
 
     References: Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins, 2021; Bardes, Ponce, LeCun,
-    VICReg, 2022. Their projection heads are 8192 wide and trained end to end. Barlow Twins sums
+    VICReg, 2022, as its authors' code has it: the agreement is a mean, the two variance terms are
+    averaged. Their projection heads are 8192 wide and trained end to end. Barlow Twins sums
     its loss over the width; here it is divided by it, so that the width need not move the
     learning rate.
     """
@@ -53,16 +54,10 @@ class Redundancy(Described, name="redundancy"):
         weight: float = 5e-3,
     ) -> None:
         super().__init__(method=method, corruption=corruption, projection=projection, weight=weight)
-        if method not in ("barlow", "vicreg"):
-            raise InputError(complaint("method", 'be "barlow" or "vicreg"', method))
-        if not 0 <= corruption < 1:
-            raise InputError(complaint("corruption", "be a rate in [0, 1)", corruption))
-        if projection < 1:
-            raise InputError(complaint("projection", "be at least 1", projection))
-        if not weight >= 0:
-            raise InputError(complaint("weight", "be 0 or more", weight))
-        self._barlow, self._corruption = method == "barlow", corruption
-        self._width, self._weight = projection, weight
+        self._barlow = one_of("method", method, ("barlow", "vicreg")) == "barlow"
+        self._corruption = rate("corruption", corruption)
+        self._width = whole("projection", projection, 1)
+        self._weight = at_least_0("weight", weight)
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
         return projector(feature_shape, self._width)
@@ -80,7 +75,7 @@ class Redundancy(Described, name="redundancy"):
     ) -> tuple[Array, Mapping[str, Any]]:
         first, second = (
             head(block(view, training=training), training=training)
-            for view in two_views(x, again, self._corruption, seed)
+            for view in two_views(x, again, self._corruption, seed, training)
         )
         if self._barlow:
             return self._barlow_twins(first, second)

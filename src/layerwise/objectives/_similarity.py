@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,10 +11,12 @@ import numpy as np
 from keras import ops
 
 from layerwise._typing import Array, Shape
-from layerwise.errors import InputError, complaint
+from layerwise.errors import InputError
+from layerwise.objectives._checks import one_of, real
 from layerwise.objectives._dense import flat
 from layerwise.objectives._described import Described
 from layerwise.objectives._heads import predictor
+from layerwise.objectives._means import mean_over_rows
 from layerwise.objectives._parts import Parts
 from layerwise.objectives._protocol import Targets
 
@@ -43,14 +46,17 @@ class Similarity(Described, name="similarity"):
 
     def __init__(self, of: Literal["labels", "features"] = "labels") -> None:
         super().__init__(of=of)
-        if of not in ("labels", "features"):
-            raise InputError(complaint("of", 'be "labels" or "features"', of))
-        self._of_labels = of == "labels"
+        self._of_labels = one_of("of", of, ("labels", "features")) == "labels"
         self.needs_targets = self._of_labels
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
         if self._of_labels:
             _refuse_values(targets, "Similarity")
+        elif math.prod(size or 2 for size in targets.input_shape) < 2:
+            raise InputError(
+                'Similarity(of="features") compares directions, and features of one number have '
+                'none. Use "reconstruction".'
+            )
         return projection(feature_shape)
 
     def target(self, inputs: Array, y: Array | None, targets: Targets) -> Array | None:
@@ -87,16 +93,17 @@ class PredSim(Described, name="predsim"):
         PredSim()
 
     Reference: Nokland, Eidnes, Training Neural Networks with Local Error Signals, 2019,
-    `predsim`, whose weight 0.99 is the default.
+    `predsim`, whose weight 0.99 is the default. Sample weights count in the prediction; pairs of
+    rows have none.
     """
 
     needs_targets = True
 
     def __init__(self, similarity: float = 0.99) -> None:
         super().__init__(similarity=similarity)
-        if not 0 <= similarity <= 1:
-            raise InputError(complaint("similarity", "be a weight in [0, 1]", similarity))
-        self._weight = similarity
+        self._weight = real(
+            "similarity", similarity, "be a weight in [0, 1]", lambda v: 0 <= v <= 1
+        )
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
         _refuse_values(targets, "PredSim")
@@ -119,12 +126,14 @@ class PredSim(Described, name="predsim"):
         *,
         seed: keras.random.SeedGenerator,
         training: bool,
+        sample_weight: Array | None = None,
     ) -> tuple[Array, Mapping[str, Any]]:
         output = block(x, training=training)
         projected = head["similarity"](output, training=training)
         predicted = head["prediction"](output, training=training)
         matching = ops.mean(ops.square(cosines(projected) - cosines(y)))
-        prediction = ops.mean(ops.categorical_crossentropy(y, predicted))
+        entropies = ops.categorical_crossentropy(y, predicted)
+        prediction = mean_over_rows(entropies, sample_weight)
         loss = self._weight * matching + (1 - self._weight) * prediction
         return loss, {"similarity_loss": matching, "prediction_loss": prediction}
 
@@ -140,9 +149,11 @@ def projection(feature_shape: Shape) -> keras.Layer:
 def cosines(z: Array) -> Array:
     """The cosine similarity of all pairs of rows, each centred: `(batch, batch)`.
 
-    Feature maps and sequences stand for their standard deviation over positions.
+    Feature maps and sequences stand for their standard deviation over positions; where there are
+    no more than three channels, or one position, for all their values, as nothing else would
+    be left.
     """
-    if len(z.shape) > 2:
+    if len(z.shape) > 2 and z.shape[-1] > 3 and math.prod(z.shape[1:-1]) > 1:
         # Not `ops.std`: its gradient at a constant map is not a number.
         axes = tuple(range(1, len(z.shape) - 1))
         z = ops.sqrt(ops.var(z, axis=axes) + 1e-8)

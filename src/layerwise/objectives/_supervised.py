@@ -12,6 +12,7 @@ from layerwise._typing import Array, Shape
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.objectives._described import Described
 from layerwise.objectives._heads import predictor
+from layerwise.objectives._means import mean_over_rows
 from layerwise.objectives._protocol import Targets
 
 
@@ -31,7 +32,7 @@ class Supervised(Described, name="supervised"):
     Example:
         >>> from layerwise import Supervised
         >>> Supervised(metrics=["sparse_top_k_categorical_accuracy"])
-        Supervised(loss=None, metrics=('sparse_top_k_categorical_accuracy',))
+        Supervised(metrics=('sparse_top_k_categorical_accuracy',))
 
     Reference: Bengio, Lamblin, Popovici, Larochelle, Greedy Layer-Wise Training of Deep Networks,
     2007, section 4.2. There the earlier head is thrown away; here `head="carry"` keeps it.
@@ -81,7 +82,7 @@ class Supervised(Described, name="supervised"):
         if isinstance(loss, keras.losses.Loss):
             value = loss(labels, prediction, sample_weight)
         else:
-            value = _mean(loss(labels, prediction), sample_weight)
+            value = mean_over_rows(loss(labels, prediction), sample_weight)
         metrics: dict[str, Any] = {}
         if classes:
             metrics["accuracy"] = _accuracy(y, prediction)
@@ -145,12 +146,3 @@ def _accuracy(y: Array, prediction: Array) -> Array:
     else:
         guess = ops.cast(ops.argmax(prediction, axis=-1), y.dtype)
     return ops.mean(ops.cast(ops.equal(guess, y), keras.config.floatx()))
-
-
-def _mean(per_sample: Array, sample_weight: Array | None) -> Array:
-    """The mean over samples, weighted as Keras' losses do: divided by the count of samples."""
-    while len(per_sample.shape) > 1:
-        per_sample = ops.mean(per_sample, axis=-1)
-    if sample_weight is not None:
-        per_sample = per_sample * ops.cast(sample_weight, per_sample.dtype)
-    return ops.mean(per_sample)

@@ -9,12 +9,17 @@ from layerwise.objectives._noise import masking
 
 
 def two_views(
-    x: Array, again: Array | None, rate: float, seed: keras.random.SeedGenerator
+    x: Array,
+    again: Array | None,
+    rate: float,
+    seed: keras.random.SeedGenerator,
+    training: bool,
 ) -> tuple[Array, Array]:
     """The rows twice: as augmented twice, else each time with other features masked.
 
-    In scoring they are masked too: without a difference there is nothing to compare.
+    In scoring they are always masked: nothing is augmented then, and without a difference there
+    is nothing to compare.
     """
-    if again is not None:
+    if again is not None and training:
         return x, again
     return masking(x, rate, seed), masking(x, rate, seed)

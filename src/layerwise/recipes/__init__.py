@@ -74,6 +74,8 @@ class Recipe:
     """Where `published` comes from, and what differs here."""
     target: str = ""
     """The published figure of the chosen network, and what differs here."""
+    labels: Sequence[int] = ()
+    """Where the experiment is a label curve, at so many labels."""
 
 
 def find_recipe(name: str) -> Recipe:
@@ -96,4 +98,5 @@ def all_recipes() -> list[Recipe]:
     from layerwise.recipes._tutorials import BLOBS_AUTOENCODER, BLOBS_SUPERVISED, CIFAR10_SUPERVISED
 
     mnist = [_mnist.SDA, _mnist.DBN, _mnist.SUPERVISED, _mnist.NONE, _mnist.PREDSIM]
+    mnist += [_mnist.LABEL_CURVE]
     return [DIGITS, BLOBS_SUPERVISED, BLOBS_AUTOENCODER, CIFAR10_SUPERVISED, *mnist]

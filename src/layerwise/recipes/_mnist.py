@@ -178,3 +178,29 @@ PREDSIM = Recipe(
     plan=_predsim,
     target="test error 0.62% (Nokland and Eidnes 2019), 0.75% with backpropagation there.",
 )
+
+
+def _label_curve(options: Options) -> tuple[Dataset, dict[str, Any]]:
+    """Two smaller layers, as each point of the curve is ten networks."""
+    data = mnist(options)
+    epochs = 2 if options.fast else 100
+    tune = FineTune(1e-3, epochs, optimizer="adam", batch_size=20, patience=20)
+    defaults = {
+        "block": dense(500, "sigmoid"),
+        "max_depth": 2,
+        "objective": Reconstruction(loss="binary_crossentropy", corruption=0.3, tied=True),
+        "optimizer": lambda depth: keras.optimizers.Adam(1e-3),
+        "epochs": 2 if options.fast else 10,
+        "batch_size": 100,
+        "fine_tune": tune,
+    }
+    return data, options.over(defaults)
+
+
+LABEL_CURVE = Recipe(
+    name="label-curve-mnist",
+    summary="denoising autoencoders on all rows, labels on few: is pretraining worth it? "
+    "(--data-dir)",
+    plan=_label_curve,
+    labels=(100, 300, 1000, 3000),
+)

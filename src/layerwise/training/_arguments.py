@@ -10,6 +10,7 @@ from layerwise.datasets import Dataset
 from layerwise.engine import make_engine
 from layerwise.errors import InputError
 from layerwise.growth import Policy, blocks_from
+from layerwise.optimizers import optimizer_by_depth
 from layerwise.training._settings import (
     Settings,
     augmentation_from,
@@ -17,7 +18,6 @@ from layerwise.training._settings import (
     count_by_depth,
     head_policy,
     objective_by_depth,
-    optimizer_by_depth,
     whole_number,
 )
 

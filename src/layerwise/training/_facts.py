@@ -12,7 +12,8 @@ import layerwise
 from layerwise.datasets import Dataset
 from layerwise.engine import cores, layer_key
 from layerwise.objectives import name_of
-from layerwise.training._settings import Settings, described, described_tuning
+from layerwise.optimizers import described
+from layerwise.training._settings import Settings, described_tuning
 
 
 def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
 from layerwise.growth import Blocks, Policy, copy_layer
 from layerwise.objectives import Objective, Supervised, by_name, has_views, name_of
+from layerwise.optimizers import described, fresh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,28 +120,6 @@ def objective_by_depth(value: Any) -> Callable[[int], Objective]:
     return lambda depth: by_name(value)
 
 
-def optimizer_by_depth(value: Any) -> Callable[[int], keras.Optimizer]:
-    """Read `optimizer`; every call gives a fresh one, without the state of the one given."""
-
-    def fresh(given: Any) -> keras.Optimizer:
-        if isinstance(given, type) and issubclass(given, keras.Optimizer):
-            return given()
-        if isinstance(given, keras.Optimizer):
-            return type(given).from_config(given.get_config())
-        expected = "be the name of a Keras optimizer, an optimizer or a callable of depth"
-        if not isinstance(given, str | dict):
-            raise InputTypeError(complaint("optimizer", expected, given))
-        try:
-            return keras.optimizers.get(given)
-        except (ValueError, TypeError) as error:
-            raise InputError(complaint("optimizer", expected, given)) from error
-
-    if callable(value) and not isinstance(value, type):
-        return lambda depth: fresh(value(depth))
-    fresh(value)
-    return lambda depth: fresh(value)
-
-
 def whole_number(name: str, value: Any, least: int) -> int:
     """A whole number of at least `least`.
 
@@ -217,51 +195,13 @@ def callbacks_by_depth(value: Any) -> Callable[[int], Sequence[keras.callbacks.C
     return lambda depth: [copy.copy(callback) for callback in fixed]
 
 
-def described(optimizer: keras.Optimizer) -> str:
-    """An optimizer with its configuration, to be compared: Keras numbers the names, so without."""
-    config = {key: value for key, value in optimizer.get_config().items() if key != "name"}
-    return f"{type(optimizer).__name__} {json.dumps(config, default=str)}"
-
-
 def described_tuning(spec: FineTune) -> dict[str, Any]:
     """A fine-tuning as plain values; what was left at its default, beside the first two, is not
     told."""
     told = {"learning_rate": spec.learning_rate, "epochs": spec.epochs, "when": spec.when}
     if spec.optimizer is not None:
-        told["optimizer"] = described(optimizer_by_depth(spec.optimizer)(1))
+        told["optimizer"] = described(fresh(spec.optimizer))
     for name in ("batch_size", "patience"):
         if getattr(spec, name) is not None:
             told[name] = getattr(spec, name)
     return told
-
-
-class _Slowed(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc,unused-ignore]
-    """A learning rate schedule times a factor."""
-
-    def __init__(self, schedule: Any, factor: float) -> None:
-        self.schedule, self.factor = schedule, factor
-
-    def __call__(self, step: Any) -> Any:
-        return self.factor * self.schedule(step)
-
-    def get_config(self) -> dict[str, Any]:
-        schedule = keras.optimizers.schedules.serialize(self.schedule)
-        return {"schedule": schedule, "factor": self.factor}
-
-
-def at_rate(optimizer: keras.Optimizer, rate: float) -> keras.Optimizer:
-    """The same optimizer, fresh, at a fixed learning rate in place of its own or its schedule."""
-    return type(optimizer).from_config({**optimizer.get_config(), "learning_rate": rate})
-
-
-def slowed(optimizer: keras.Optimizer, factor: float) -> keras.Optimizer:
-    """The same optimizer, fresh, at a learning rate or schedule times `factor`."""
-    if factor == 1:
-        return optimizer
-    config = optimizer.get_config()
-    rate = config["learning_rate"]
-    if isinstance(rate, dict):
-        config["learning_rate"] = _Slowed(keras.optimizers.schedules.deserialize(rate), factor)
-    else:
-        config["learning_rate"] = rate * factor
-    return type(optimizer).from_config(config)

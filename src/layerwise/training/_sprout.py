@@ -35,7 +35,8 @@ from layerwise.objectives import (
     on_vectors,
     predicts_targets,
 )
-from layerwise.training._settings import Settings, described, slowed
+from layerwise.optimizers import described, slowed
+from layerwise.training._settings import Settings
 from layerwise.training._view import View
 
 
@@ -129,7 +130,8 @@ def sprout(
     if head is not None:
         attach_head(head, features, block.compute_dtype, view.targets(), objective, head_seed)
         below = stages[-1].head if stages else None
-        policy = _inherit(head, below, settings.head, depth)
+        fresh = bool(getattr(objective, "fresh_head", False))
+        policy = _inherit(head, below, "fresh" if fresh else settings.head, depth)
     return Sprout(
         depth=depth,
         moved=moved,

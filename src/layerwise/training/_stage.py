@@ -16,6 +16,7 @@ from layerwise.growth import Frozen, Stage, audit
 from layerwise.history import StopReason
 from layerwise.objectives import compared, finish, name_of, predicts_targets
 from layerwise.progress import Listener
+from layerwise.training._collapse import MESSAGE, has_collapsed
 from layerwise.training._outcome import Outcome
 from layerwise.training._replica import Replica, predictor_metrics
 from layerwise.training._sprout import Sprout, sprout_predictor, stage_problem
@@ -94,6 +95,8 @@ class _Attempt:
         audit(replica.stages[-2:-1])
         if kept is not None:
             return Outcome.restored_from(kept)
+        if has_collapsed(problem()):
+            result = replace(result, message=MESSAGE)
         outcome = self._outcome(result, metrics, curves)
         self.journal.keep(f"{self.name}-scores", self.plan, outcome.snapshot(), stage.digest)
         return outcome

@@ -13,11 +13,12 @@ import keras
 from layerwise.checkpoint import Journal
 from layerwise.finetune import FineTune, Tuned, fine_tune
 from layerwise.history import Metrics, higher_is_better, score_of
+from layerwise.optimizers import at_rate, fresh
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
 from layerwise.training._result import network
-from layerwise.training._settings import at_rate, described_tuning, optimizer_by_depth
+from layerwise.training._settings import described_tuning
 from layerwise.training._trained import Job, trained
 from layerwise.training._whole import whole_problem
 
@@ -80,9 +81,8 @@ def _tune_one(
 ) -> Tuned:
     """Fine-tune one network in place."""
     engine = replica.settings.engine
-    given = spec.optimizer
-    fresh = replica.settings.optimizer(depth) if given is None else optimizer_by_depth(given)(depth)
-    optimizer = at_rate(fresh, spec.learning_rate)
+    stages = replica.settings.optimizer(depth)
+    optimizer = at_rate(fresh(spec.optimizer) if spec.optimizer else stages, spec.learning_rate)
     problem = whole_problem(
         replica,
         model,
@@ -90,7 +90,7 @@ def _tune_one(
         spec.epochs,
         optimizer,
         batch_size=spec.batch_size,
-        callbacks=_stopping(spec, metric),
+        callbacks=spec.stopping(metric),
     )
     job = Job(
         name=f"fine-tune-{replica.index}",
@@ -103,19 +103,6 @@ def _tune_one(
     return fine_tune(
         engine, problem, problem.validation, lambda: trained(job, engine, journal, listen)
     )
-
-
-def _stopping(spec: FineTune, metric: str) -> list[keras.callbacks.Callback]:
-    if spec.patience is None:
-        return []
-    return [
-        keras.callbacks.EarlyStopping(
-            f"val_{metric}",
-            patience=spec.patience,
-            mode="max" if higher_is_better(metric) else "min",
-            restore_best_weights=True,
-        )
-    ]
 
 
 def _deciding(metrics: Metrics) -> str:
