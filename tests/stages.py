@@ -17,6 +17,7 @@ from layerwise.growth import attach
 from layerwise.objectives import (
     RBM,
     Contrastive,
+    ForwardForward,
     InfoPro,
     Mixed,
     Objective,
@@ -134,6 +135,7 @@ OBJECTIVES: dict[str, Goal] = {
     "patches": Goal(Contrastive(of="patches", grid=2), blocks=_IMAGES),
     "barlow": Goal(Redundancy(projection=16)),
     "vicreg": Goal(Redundancy("vicreg", projection=16)),
+    "forward-forward": Goal(ForwardForward(negatives=2), blocks=_VECTORS),
     "infopro": Goal(InfoPro()),
     "infopro-values": Goal(InfoPro(), "values", _VECTORS),
     "mixed": Goal(Mixed({"supervised": [1.0, 0.5], "rbm": [0.0, 0.5]}), blocks=_CODE),

@@ -552,6 +552,9 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
         ),
         block=lambda depth: layers.Dense(4, "sigmoid"),
     ),
+    "views": lambda: arguments(
+        objective=layerwise.ForwardForward(negatives=2), fine_tune=TUNED, cache_dir="cache"
+    ),
     "chains": lambda: arguments(
         objective=layerwise.RBM(2, persistent=True, visible="gaussian", chains=5),
         block=lambda depth: layers.Dense(4, "sigmoid"),
@@ -574,6 +577,7 @@ STOPS: dict[str, list[tuple[str, int]]] = {
     "in-step": [("pause", 4), ("kept", 1), ("kept", 2)],
     "augmented": [("pause", 4), ("kept", 2), ("pause", 9)],
     "scheduled": [("pause", 4), ("kept", 2), ("pause", 6)],
+    "views": [("pause", 4), ("kept", 2), ("pause", 9)],
     "chains": [("pause", 4), ("kept", 2), ("pause", 6)],
 }
 """Where the sessions of each run end; the one after goes to the end."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from layerwise.labelcurve import label_curve as label_curve
     from layerwise.objectives import RBM as RBM
     from layerwise.objectives import Contrastive as Contrastive
+    from layerwise.objectives import ForwardForward as ForwardForward
     from layerwise.objectives import InfoPro as InfoPro
     from layerwise.objectives import Mixed as Mixed
     from layerwise.objectives import Objective as Objective
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from layerwise.objectives import Similarity as Similarity
     from layerwise.objectives import Supervised as Supervised
     from layerwise.objectives import Targets as Targets
+    from layerwise.objectives import classify_by_goodness as classify_by_goodness
     from layerwise.training import TrainResult as TrainResult
     from layerwise.training import resume as resume
     from layerwise.training import train as train
@@ -60,6 +62,7 @@ _ROOMS = {
     "LabelCurve": "labelcurve",
     "label_curve": "labelcurve",
     "Contrastive": "objectives",
+    "ForwardForward": "objectives",
     "InfoPro": "objectives",
     "Mixed": "objectives",
     "Objective": "objectives",
@@ -70,6 +73,7 @@ _ROOMS = {
     "Similarity": "objectives",
     "Supervised": "objectives",
     "Targets": "objectives",
+    "classify_by_goodness": "objectives",
     "TrainResult": "training",
     "resume": "training",
     "train": "training",

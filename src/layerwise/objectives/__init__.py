@@ -1,6 +1,8 @@
 """Objectives: what a stage minimises. One file each, written with `keras.ops`."""
 
 from layerwise.objectives._contrastive import Contrastive as Contrastive
+from layerwise.objectives._forward_forward import ForwardForward as ForwardForward
+from layerwise.objectives._forward_forward import classify_by_goodness as classify_by_goodness
 from layerwise.objectives._heads import on_vectors as on_vectors
 from layerwise.objectives._in_step import InStep as InStep
 from layerwise.objectives._in_step import in_step as in_step
