@@ -39,6 +39,11 @@ def same_layer() -> Callable[[int], keras.Layer]:
     return lambda depth: layer
 
 
+def built(layer: keras.Layer) -> keras.Layer:
+    layer.build((None, 2))
+    return layer
+
+
 class VectorLoss:
     """An objective that forgets to average."""
 
@@ -147,7 +152,38 @@ CASES = [
     ),
     # Names and objects.
     case("monitor unknown", InputError, "`monitor`", "loss, accuracy", "'f1'", monitor="f1"),
-    case("objective unknown", InputError, "'guess'", "supervised, recon", objective="guess"),
+    case("objective unknown", InputError, "'guess'", "reconstruction", objective="guess"),
+    # How the network grows.
+    case("window 0", InputError, "`window`", "at least 1", window=0),
+    case("window half", InputError, "`window`", "1.5", window=1.5),
+    case("window too large", InputError, "3 blocks together", "at most 2", window=3),
+    case("freeze word", InputError, "`freeze`", '"all", "none"', freeze="some"),
+    case("freeze negative", InputError, "`freeze`", "-1", freeze=-1),
+    case("window and freeze", InputError, "pass one of them", window=2, freeze="none"),
+    case("init word", InputError, "`init`", '"identity"', init="zeros"),
+    case("schedule word", InputError, "`schedule`", "'parallel'", schedule="parallel"),
+    case(
+        "window in step", InputError, "have no meaning", window=2, schedule="simultaneous"
+    ),
+    case("augment word", InputTypeError, "`augment`", "'flip'", augment="flip"),
+    case("augment trains", InputError, "weights to train", augment=built(layers.Dense(2))),
+    case(
+        "augment and cache",
+        InputError,
+        "no features can be cached",
+        "`augment_views`",
+        augment=layers.GaussianNoise(0.1),
+        cache_dir="cache",
+    ),
+    case("views of nothing", InputError, "`augment_views` needs `augment`", augment_views=2),
+    case(
+        "views none", InputError, "at least 1", augment=layers.GaussianNoise(0.1), augment_views=0
+    ),
+    case("unlabeled shape", InputError, "`unlabeled`", "(2,)", "(1,)", unlabeled=X[:, :1]),
+    case("unlabeled nan", InputError, "unlabeled x", "finite", unlabeled=X * np.nan),
+    case("unlabeled_label of all", InputError, "none is left", y=Y * 0 - 1, unlabeled_label=-1),
+    case("unlabeled_label without y", InputError, "Pass `y`", y=None, unlabeled_label=-1),
+    # Objectives: test_objectives_refuse.py has more.
     case("objective number", InputTypeError, "head and loss", "3", objective=3),
     case("objective class", InputTypeError, "head and loss", objective=layerwise.Supervised),
     case("objective gives none", InputTypeError, "None", objective=lambda depth: None),

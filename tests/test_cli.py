@@ -28,7 +28,18 @@ from layerwise.errors import LayerwiseError
 from layerwise.files import RunLock
 from layerwise.recipes import Recipe
 
-NAMES = ["digits", "blobs-supervised", "blobs-autoencoder", "cifar10-supervised"]
+NAMES = [
+    "digits",
+    "blobs-supervised",
+    "blobs-autoencoder",
+    "cifar10-supervised",
+    "sda-mnist",
+    "dbn-mnist",
+    "supervised-mnist",
+    "none-mnist",
+    "predsim-mnist",
+    "label-curve-mnist",
+]
 SMALL = ("blobs-supervised", "--epochs", "2", "--max-depth", "2")
 
 

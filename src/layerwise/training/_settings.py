@@ -156,7 +156,8 @@ def augmentation_from(value: Any) -> Callable[[int], keras.Layer] | None:
     """Read `augment`: a preprocessing layer or several; every call gives a copy from a seed."""
     if value is None:
         return None
-    given = list(value) if isinstance(value, Sequence) else [value]
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    given = list(value) if several else [value]
     for layer in given:
         if not isinstance(layer, keras.Layer):
             raise InputTypeError(
