@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 _UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
+_MOMENT = 0.05
+"""Seconds until a request that could not be heard is raised again."""
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -40,17 +43,22 @@ def stop_on_signals() -> Iterator[bool]:
     Gives whether this call took the signals: handlers that somebody else has set are left alone,
     and so are all of them outside the main thread. A second SIGINT ends the process at once.
 
-    Python swallows an exception that is raised while it runs a finalizer, so the request is
-    remembered as well, for `check`.
+    Python drops an exception that is raised while it runs a finalizer or a callback of the garbage
+    collector, and one raised while a compiled module is imported may abort the process. There the
+    request waits for a moment, and is remembered for `check`.
     """
     ours: dict[int, object] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) in _UNTOUCHED:
                 ours[number] = signal.signal(number, _stop)
+        if ours and signal.getsignal(signal.SIGALRM) in _UNTOUCHED:
+            ours[signal.SIGALRM] = signal.signal(signal.SIGALRM, _try_again)
     try:
         yield bool(ours)
     finally:
+        if signal.SIGALRM in ours:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         if ours:
             _asked.clear()
         for taken, handler in ours.items():
@@ -63,8 +71,29 @@ def _stop(number: int, frame: FrameType | None) -> None:
             sys.stderr.write(_SHOW_CURSOR)
         os._exit(128 + number)
     _asked.append(number)
-    if not _deferred:
-        raise Stopped(number)
+    _try_again(number, frame)
+
+
+def _try_again(number: int, frame: FrameType | None) -> None:
+    """Raise `Stopped` if it can be heard here; else come back in a moment."""
+    if not _asked or _deferred:
+        return
+    if not _would_be_lost(frame):
+        raise Stopped(_asked[0])
+    if signal.getsignal(signal.SIGALRM) is _try_again:
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+
+
+def _would_be_lost(frame: FrameType | None) -> bool:
+    """Whether this is inside a finalizer, a callback of the garbage collector or an import."""
+    collecting = [getattr(callback, "__code__", None) for callback in gc.callbacks]
+    while frame is not None:
+        code = frame.f_code
+        importing = code.co_filename.startswith("<frozen importlib")
+        if importing or code.co_name == "__del__" or code in collecting:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

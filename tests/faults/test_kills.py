@@ -493,7 +493,7 @@ def test_a_script_that_sigterm_stops_says_how_to_go_on(jobs: Jobs, tmp_path: Pat
 
 
 IN_A_FINALIZER = """
-import os, signal
+import os, signal, time
 from layerwise import signals
 
 class Dying:
@@ -503,17 +503,55 @@ class Dying:
 with signals.stop_on_signals():
     try:
         Dying()
-        signals.check()
+        time.sleep(60)
     except signals.Stopped as stop:
         print(stop)
 """
 
+IN_A_COLLECTION = """
+import gc, os, signal, time
+from layerwise import signals
 
-@pytest.mark.faults
-@pytest.mark.xfail(strict=True, reason="Python prints what a finalizer raises, and goes on.")
-def test_a_signal_inside_a_finalizer_shows_no_traceback() -> None:
-    """A garbage collection may come at any time; one or two of a hundred signals meet one."""
-    command = [sys.executable, "-c", IN_A_FINALIZER]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ended.stdout == "SIGTERM\n"
+def hear(phase, info):
+    os.kill(os.getpid(), signal.SIGINT)
+    gc.callbacks.clear()
+
+with signals.stop_on_signals():
+    try:
+        gc.callbacks.append(hear)
+        gc.collect()
+        time.sleep(60)
+    except signals.Stopped as stop:
+        print(stop)
+"""
+
+IN_AN_IMPORT = """
+import os, pathlib, signal, sys, time
+from layerwise import signals
+
+pathlib.Path("slow.py").write_text(
+    "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(0.3); done = True"
+)
+sys.path.insert(0, ".")
+with signals.stop_on_signals():
+    try:
+        import slow
+        time.sleep(60)
+    except signals.Stopped as stop:
+        print(stop)
+assert sys.modules["slow"].done
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [(IN_A_FINALIZER, "SIGTERM"), (IN_A_COLLECTION, "SIGINT"), (IN_AN_IMPORT, "SIGINT")],
+    ids=["finalizer", "collection", "import"],
+)
+def test_where_python_would_drop_it_a_signal_waits_a_moment(script: str, name: str) -> None:
+    """No traceback on the screen, and none that aborts a process while it imports."""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert ended.stdout == f"{name}\n"
     assert ended.stderr == ""
