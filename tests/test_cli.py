@@ -619,3 +619,20 @@ def test_a_stopped_run_says_where_its_stages_are(stopped: Stop) -> None:
     assert last.endswith(f"`layerwise resume {stopped.folder}` goes on from here.")
     said = {signal.SIGINT: "Stopped by SIGINT.", signal.SIGTERM: "Stopped by SIGTERM."}
     assert last.startswith(said[stopped.number])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("digits", "--labels", "50"), "need no labels"),
+        (("digits", "--labels", "a,b"), "--labels"),
+        (("digits",), "Pass --labels"),
+        (("nothing",), "no recipe 'nothing'"),
+    ],
+    ids=["supervised", "letters", "none", "unknown"],
+)
+def test_a_label_curve_of_nothing_leaves_nothing(arguments: tuple[str, ...], said: str) -> None:
+    ended = call("label-curve", *arguments)
+    assert ended.code == 2
+    assert said in ended.err
+    assert not Path("runs").exists()

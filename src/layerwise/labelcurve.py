@@ -119,31 +119,17 @@ def label_curve(
         >>> curve.counts
         (50, 200)
     """
-    tune = arguments.get("fine_tune")
-    if data.labels is None or data.test is None:
-        raise InputError("A label curve needs labels and test rows: pass a Dataset with both.")
-    if not isinstance(tune, FineTune):
-        raise InputError("A label curve compares fine-tuned networks: pass `fine_tune=FineTune()`.")
-    if arguments.get("objective", "supervised") == "supervised":
-        raise InputError(
-            "A label curve compares stages that need no labels with none: pass an objective such "
-            'as "reconstruction".'
-        )
-    if not callable(arguments.get("block")) or isinstance(arguments["block"], keras.Layer):
-        raise InputError("A label curve builds the network twice: pass `block` as a callable.")
-    if not counts or any(count < 2 for count in counts):
-        raise InputError(complaint("counts", "be numbers of at least 2", list(counts)))
-    if seeds < 1:
-        raise InputError(complaint("seeds", "be at least 1", seeds))
+    check(data, counts, seeds, arguments)
     metric = "mean_squared_error" if data.classes is None else "accuracy"
     ours: list[tuple[float, ...]] = [()] * len(counts)
     theirs: list[tuple[float, ...]] = [()] * len(counts)
-    usual = {"depth_rule": FixedDepth(keep="last"), "verbose": 0}
+    # Another rule might compare networks of different depths.
+    fixed = {"depth_rule": FixedDepth(keep="last"), "verbose": 0}
     for seed in range(seeds):
         for i, count in enumerate(counts):
             few = data.with_labels(count, validation_split=validation_split, seed=seed)
             pair = [
-                _score(train(few, **{**usual, **how, "seed": seed}).test, metric)
+                _score(train(few, **{**how, "seed": seed, **fixed}).test, metric)
                 for how in (arguments, from_scratch(arguments, metric))
             ]
             ours[i], theirs[i] = (*ours[i], pair[0]), (*theirs[i], pair[1])
@@ -157,6 +143,25 @@ def label_curve(
                 f"pretrained, {pair[1]:.4f} from random weights",
             )
     return curve
+
+
+def check(data: Dataset, counts: Sequence[int], seeds: int, arguments: Mapping[str, Any]) -> None:
+    """Raise `InputError` where there is nothing to compare."""
+    if data.labels is None or data.test is None:
+        raise InputError("A label curve needs labels and test rows: pass a Dataset with both.")
+    if not isinstance(arguments.get("fine_tune"), FineTune):
+        raise InputError("A label curve compares fine-tuned networks: pass `fine_tune=FineTune()`.")
+    if arguments.get("objective", "supervised") == "supervised":
+        raise InputError(
+            "A label curve compares stages that need no labels with none: pass an objective such "
+            'as "reconstruction".'
+        )
+    if not callable(arguments.get("block")) or isinstance(arguments["block"], keras.Layer):
+        raise InputError("A label curve builds the network twice: pass `block` as a callable.")
+    if not counts or any(count < 2 for count in counts):
+        raise InputError(complaint("counts", "be numbers of at least 2", list(counts)))
+    if seeds < 1:
+        raise InputError(complaint("seeds", "be at least 1", seeds))
 
 
 def from_scratch(arguments: Mapping[str, Any], metric: str) -> dict[str, Any]:

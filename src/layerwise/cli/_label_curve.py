@@ -10,7 +10,7 @@ import typer
 from layerwise import files, plots, signals
 from layerwise.cli._run import new_folder
 from layerwise.errors import InputError, complaint
-from layerwise.labelcurve import LabelCurve, label_curve
+from layerwise.labelcurve import LabelCurve, check, label_curve
 from layerwise.recipes import Options, find_recipe
 
 
@@ -28,6 +28,7 @@ def run_label_curve(
         raise InputError(f"{name} has no numbers of labels of its own. Pass --labels 100,300,1000.")
     data, arguments = recipe.plan(options)
     arguments.pop("seed", None)
+    check(data, counts, seeds, arguments)
     folder = out or new_folder(f"label-curve-{name}")
     files.claim_folder(folder)
 
