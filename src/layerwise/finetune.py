@@ -31,6 +31,11 @@ class FineTune:
         batch_size: default: that of the deepest stage.
         patience: end after so many epochs without a better monitored metric, and take the weights
             of the best epoch; default: run all epochs and take the last.
+        top: train only so many of the newest blocks, and the head; default: all.
+        gradual: begin with the newest block and let one more move in each of equal shares of the
+            epochs.
+        layer_decay: each block learns at so many times the rate of the one above it; the head at
+            `learning_rate`. Above 0, at most 1.
 
     Example:
         >>> FineTune(epochs=10)
@@ -43,6 +48,9 @@ class FineTune:
     optimizer: str | keras.Optimizer | None = None
     batch_size: int | None = None
     patience: int | None = None
+    top: int | None = None
+    gradual: bool = False
+    layer_decay: float = 1.0
 
     def __repr__(self) -> str:
         shown = {
@@ -57,12 +65,27 @@ class FineTune:
             raise InputError(complaint("learning_rate", "be above 0", self.learning_rate))
         if self.epochs < 1:
             raise InputError(complaint("epochs", "be at least 1", self.epochs))
-        for name in ("batch_size", "patience"):
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(complaint("layer_decay", "lie in (0, 1]", self.layer_decay))
+        for name in ("batch_size", "patience", "top"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(complaint(name, "be at least 1", value))
         if self.when != "after":
             raise InputError(complaint("when", 'be "after"', self.when))
+
+    def phases(self, depth: int) -> list[tuple[int, int]]:
+        """How many of the newest blocks move, for how many epochs, one after the other.
+
+        Args:
+            depth: blocks that there are.
+        """
+        most = min(self.top or depth, depth)
+        if not self.gradual:
+            return [(most, self.epochs)]
+        share, more = divmod(self.epochs, most)
+        counts = [share + (i >= most - more) for i in range(most)]
+        return [(i + 1, epochs) for i, epochs in enumerate(counts) if epochs]
 
     def stopping(self, metric: str) -> list[keras.callbacks.Callback]:
         """What ends the training early and goes back to the best epoch, where asked for.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -76,3 +76,33 @@ def slowed(optimizer: keras.Optimizer, factor: float) -> keras.Optimizer:
     else:
         config["learning_rate"] = rate * factor
     return type(optimizer).from_config(config)
+
+
+def slowed_by_variable(optimizer: keras.Optimizer, factors: Sequence[float]) -> keras.Optimizer:
+    """The same optimizer, fresh, each of whose steps is multiplied by a factor of its variable.
+
+    Weight decay is part of the step.
+
+    Args:
+        optimizer: not yet built.
+        factors: in the order of the variables that it will be built on.
+    """
+    kind: Any = type(optimizer)
+    # Not an attribute: Keras would take the variables for the optimizer's own.
+    slowed: list[tuple[Any, float]] = []
+
+    class Slowed(kind):  # type: ignore[misc,unused-ignore]
+        def build(self, variables: Sequence[Any]) -> None:
+            slowed[:] = zip(variables, factors, strict=True)
+            super().build(variables)
+
+        def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+            # Copies: PyTorch moves a variable in place.
+            before = [keras.ops.copy(variable.value) for variable, _ in slowed]
+            super().apply(grads, trainable_variables)
+            for (variable, factor), old in zip(slowed, before, strict=True):
+                if factor != 1:
+                    variable.assign(old + factor * (variable.value - old))
+
+    Slowed.__name__ = kind.__name__
+    return Slowed.from_config(optimizer.get_config())

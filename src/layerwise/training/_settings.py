@@ -202,7 +202,8 @@ def described_tuning(spec: FineTune) -> dict[str, Any]:
     told = {"learning_rate": spec.learning_rate, "epochs": spec.epochs, "when": spec.when}
     if spec.optimizer is not None:
         told["optimizer"] = described(fresh(spec.optimizer))
-    for name in ("batch_size", "patience"):
-        if getattr(spec, name) is not None:
+    usual = FineTune()
+    for name in ("batch_size", "patience", "top", "gradual", "layer_decay"):
+        if getattr(spec, name) != getattr(usual, name):
             told[name] = getattr(spec, name)
     return told

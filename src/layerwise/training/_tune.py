@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import keras
 
 from layerwise.checkpoint import Journal
+from layerwise.engine import Problem, Result
 from layerwise.finetune import FineTune, Tuned, fine_tune
-from layerwise.history import Metrics, higher_is_better, score_of
-from layerwise.optimizers import at_rate, fresh
+from layerwise.history import Metrics, StopReason, higher_is_better, score_of
+from layerwise.optimizers import at_rate, fresh, slowed_by_variable
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
@@ -80,29 +83,80 @@ def _tune_one(
     listen: Listener,
 ) -> Tuned:
     """Fine-tune one network in place."""
-    engine = replica.settings.engine
+    engine, blocks = replica.settings.engine, _blocks(model)
+    whole = _phase(replica, model, depth, spec, metric, spec.epochs)
+    assert whole.validation is not None
+
+    def train() -> Result:
+        before = 0.0
+        for number, (top, epochs) in enumerate(spec.phases(depth), start=1):
+            all_of_it = (top, epochs) == (depth, spec.epochs)
+            with _still(blocks[: depth - top]):
+                # With other blocks at rest the layers make another problem.
+                problem = whole
+                if not all_of_it:
+                    problem = _phase(replica, model, depth, spec, metric, epochs)
+                job = Job(
+                    name=f"fine-tune-{replica.index}" + (f"-{number}" if number > 1 else ""),
+                    plan={"depth": depth, "phase": [top, epochs], **described_tuning(spec)},
+                    below=replica.trunk(depth),
+                    layers={"model": model},
+                    problem=partial(_same, problem),
+                )
+                result = trained(job, engine, journal, listen)
+            before += result.seconds_before
+            if result.stop_reason == StopReason.DIVERGED:
+                break
+        return replace(result, seconds_before=before)
+
+    return fine_tune(engine, whole, whole.validation, train)
+
+
+def _same(problem: Problem) -> Problem:
+    return problem
+
+
+def _phase(
+    replica: Replica, model: keras.Model, depth: int, spec: FineTune, metric: str, epochs: int
+) -> Problem:
+    """The network as a problem, as far as its layers may move."""
     stages = replica.settings.optimizer(depth)
     optimizer = at_rate(fresh(spec.optimizer) if spec.optimizer else stages, spec.learning_rate)
-    problem = whole_problem(
+    if spec.layer_decay < 1:
+        of_block = {
+            id(variable): spec.layer_decay ** (depth - number)
+            for number, block in enumerate(_blocks(model))
+            for variable in block.variables
+        }
+        factors = [of_block.get(id(variable), 1.0) for variable in model.trainable_variables]
+        optimizer = slowed_by_variable(optimizer, factors)
+    return whole_problem(
         replica,
         model,
         depth,
-        spec.epochs,
+        epochs,
         optimizer,
         batch_size=spec.batch_size,
         callbacks=spec.stopping(metric),
     )
-    job = Job(
-        name=f"fine-tune-{replica.index}",
-        plan={"depth": depth, **described_tuning(spec)},
-        below=replica.trunk(depth),
-        layers={"model": model},
-        problem=lambda: problem,
-    )
-    assert problem.validation is not None
-    return fine_tune(
-        engine, problem, problem.validation, lambda: trained(job, engine, journal, listen)
-    )
+
+
+@contextmanager
+def _still(blocks: Sequence[keras.Layer]) -> Iterator[None]:
+    """Let blocks rest, their statistics too, and then be as they were."""
+    before = [(layer, layer.trainable) for block in blocks for layer in block._flatten_layers()]
+    for block in blocks:
+        block.trainable = False
+    try:
+        yield
+    finally:
+        for layer, moved in before:
+            layer.trainable = moved
+
+
+def _blocks(model: keras.Model) -> list[keras.Layer]:
+    """The blocks of a stitched network, from the lowest up."""
+    return [layer for layer in model.layers if layer.name.startswith("block_")]
 
 
 def _deciding(metrics: Metrics) -> str:

@@ -1,0 +1,140 @@
+"""Fine-tuning in parts: which blocks move, how far, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import layerwise
+from conftest import two_moons
+from layerwise.errors import InputError
+from layerwise.optimizers import slowed_by_variable
+
+X, Y = two_moons(96)
+
+
+def block(depth: int) -> keras.Layer:
+    return keras.Sequential([layers.Dense(5), layers.BatchNormalization(), layers.ReLU()])
+
+
+def tuned(tune: layerwise.FineTune, **more: Any) -> layerwise.TrainResult:
+    how: dict[str, Any] = {
+        "block": block,
+        "epochs": 2,
+        "max_depth": 3,
+        "depth_rule": layerwise.FixedDepth(keep="last"),
+        **more,
+    }
+    return layerwise.train(X, Y, **how, fine_tune=tune, verbose=0)
+
+
+def moves(result: layerwise.TrainResult) -> list[float]:
+    """How far each block and the head went in fine-tuning, statistics included."""
+    before = result.model_at(result.selected_depth)
+    found = []
+    for old, new in zip(before.layers, result.model.layers, strict=True):
+        pairs = zip(old.get_weights(), new.get_weights(), strict=True)
+        found.append(max(float(np.abs(a - b).max()) for a, b in pairs))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it helped is not the question here."""
+    from layerwise.training import _tune
+
+    monkeypatch.setattr(_tune, "_better", lambda *_: True)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+@pytest.mark.parametrize(("top", "still"), [(None, 0), (2, 1), (1, 2), (9, 0)], ids=str)
+def test_the_newest_blocks_alone(engine: str, top: int | None, still: int) -> None:
+    """The others rest to the bit, the statistics of their BatchNorm too."""
+    result = tuned(layerwise.FineTune(0.01, epochs=2, top=top), engine=engine)
+    went = moves(result)
+    assert went[:still] == [0.0] * still
+    assert min(went[still:]) > 0
+    assert all(layer.trainable for layer in result.model.layers)
+
+
+def test_what_a_phase_trains() -> None:
+    assert layerwise.FineTune(epochs=10).phases(3) == [(3, 10)]
+    assert layerwise.FineTune(epochs=10, top=2).phases(3) == [(2, 10)]
+    assert layerwise.FineTune(epochs=10, gradual=True).phases(3) == [(1, 3), (2, 3), (3, 4)]
+    assert layerwise.FineTune(epochs=2, gradual=True).phases(3) == [(2, 1), (3, 1)]
+    assert layerwise.FineTune(epochs=4, gradual=True, top=2).phases(9) == [(1, 2), (2, 2)]
+
+
+def test_gradually() -> None:
+    """As many epochs as there are; a lower block has had less time to go."""
+    one = tuned(layerwise.FineTune(0.01, epochs=3, gradual=True), optimizer="sgd")
+    other = tuned(layerwise.FineTune(0.01, epochs=3), optimizer="sgd")
+    assert 0 < moves(one)[0] < moves(other)[0]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.engines
+def test_a_step_times_a_factor(name: str) -> None:
+    """Each variable goes its factor of the way that the plain optimizer goes: within 1e-6."""
+    gradient = [keras.ops.convert_to_tensor(np.array([0.5, -2.0], "float32"))] * 2
+    start = np.array([1.0, 2.0], "float32")
+
+    def went(optimizer: keras.Optimizer) -> list[np.ndarray]:
+        variables = [keras.Variable(start) for _ in range(2)]
+        optimizer.build(variables)
+        optimizer.apply(gradient)
+        return [keras.ops.convert_to_numpy(v.value) - start for v in variables]
+
+    plain = went(keras.optimizers.get({"class_name": name, "config": {"learning_rate": 0.1}}))
+    given = keras.optimizers.get({"class_name": name, "config": {"learning_rate": 0.1}})
+    slowed = went(slowed_by_variable(given, [1.0, 0.25]))
+    np.testing.assert_allclose(slowed[0], plain[0], atol=1e-6)
+    np.testing.assert_allclose(slowed[1], 0.25 * plain[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "fit"])
+def test_lower_blocks_learn_slower(engine: str) -> None:
+    """One step of SGD: the head goes as far as without, each block a tenth as far as the next."""
+    data = layerwise.Dataset.from_arrays(X, Y)
+    how: dict[str, Any] = {
+        "block": lambda depth: layers.Dense(5, "tanh"),
+        "batch_size": data.train.rows,
+        "optimizer": "sgd",
+        "engine": engine,
+    }
+    plain = moves(tuned(layerwise.FineTune(0.1, epochs=1), **how))
+    slowed = moves(tuned(layerwise.FineTune(0.1, epochs=1, layer_decay=0.1), **how))
+    expected = [plain[0] * 1e-3, plain[1] * 1e-2, plain[2] * 1e-1, plain[3]]
+    np.testing.assert_allclose(slowed, expected, rtol=1e-2, atol=1e-7)
+
+
+def test_patience_takes_the_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerwise.training import _tune
+
+    results: list[Any] = []
+
+    def watched(*arguments: Any) -> Any:
+        results.append(trained(*arguments))
+        return results[-1]
+
+    trained = _tune.trained
+    monkeypatch.setattr(_tune, "trained", watched)
+    tune = tuned(layerwise.FineTune(0.3, epochs=50, patience=3, optimizer="adam")).history.fine_tune
+    curve = results[0].curves["val_accuracy"]
+    assert tune is not None
+    assert tune["validation_after"]["accuracy"] == pytest.approx(max(curve))
+    assert len(curve) == int(np.argmax(curve)) + 1 + 3 < 50
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"top": 0}, {"patience": 0}, {"batch_size": 0}, {"layer_decay": 0}, {"layer_decay": 1.1}],
+    ids=str,
+)
+def test_what_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"`{next(iter(wrong))}`"):
+        layerwise.FineTune(**wrong)
