@@ -22,5 +22,7 @@ def has_collapsed(problem: Problem) -> bool:
     # Of several views one is enough.
     x = keras.tree.flatten(seen)[0]
     output = keras.ops.convert_to_numpy(problem.block(x, training=False))
+    if not np.isfinite(output).all():
+        return False  # That is told elsewhere.
     spread = np.ptp(output.reshape(len(output), -1), axis=0).max()
     return len(output) > 1 and bool(spread <= _SPREAD * (1 + np.abs(output).max()))
