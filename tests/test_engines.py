@@ -46,7 +46,7 @@ def test_a_stage_trains_on_this_backend(
 ) -> None:
     """Every variable that can have a gradient moves, and the loss falls."""
     engine = engines["auto"]
-    stage = problem(block, objective, epochs=6)
+    stage = problem(block, objective, epochs=12)
     before = [
         np.array(keras.ops.convert_to_numpy(v.value)) for v in stage.model.trainable_variables
     ]
@@ -61,9 +61,9 @@ def test_a_stage_trains_on_this_backend(
     stage.model.rewind()
     assert engine.evaluate(stage, stage.train)["loss"] < loss
     assert result.stop_reason == StopReason.COMPLETED
-    assert result.epochs == 6
+    assert result.epochs == 12
     assert {"loss", "val_loss"} <= set(result.curves)
-    assert all(len(curve) == 6 for curve in result.curves.values())
+    assert all(len(curve) == 12 for curve in result.curves.values())
 
 
 @on_jax
