@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -23,8 +25,18 @@ ignore = Watch()
 """Listens to nothing."""
 
 
-ALL_PAIRS = [(block, "classes") for block in BLOCKS] + [
-    (block, name)
+FIRST = ("values", "reconstruct-features", "reconstruct-inputs")
+
+
+def _pair(block: Block, objective: str) -> Any:
+    """Images are slow to compile: most objectives meet them in `make test-slow` alone."""
+    slow = block.name == "convolution" and objective not in FIRST
+    marks = [pytest.mark.slow] if slow else []
+    return pytest.param(block, objective, marks=marks, id=f"{block}-{objective}")
+
+
+ALL_PAIRS = [*(pytest.param(block, "classes", id=f"{block}-classes") for block in BLOCKS)] + [
+    _pair(block, name)
     for name, goal in list(OBJECTIVES.items())[1:]
     for block in BLOCKS
     if block.name in goal.blocks
@@ -40,7 +52,7 @@ def engines() -> dict[str, Engine]:
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize(("block", "objective"), ALL_PAIRS, ids=str)
+@pytest.mark.parametrize(("block", "objective"), ALL_PAIRS)
 def test_a_stage_trains_on_this_backend(
     engines: dict[str, Engine], block: Block, objective: str
 ) -> None:
@@ -67,7 +79,7 @@ def test_a_stage_trains_on_this_backend(
 
 
 @on_jax
-@pytest.mark.parametrize(("block", "objective"), ALL_PAIRS, ids=str)
+@pytest.mark.parametrize(("block", "objective"), ALL_PAIRS)
 def test_engines_end_with_equal_weights(
     engines: dict[str, Engine], block: Block, objective: str
 ) -> None:

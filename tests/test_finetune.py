@@ -50,7 +50,7 @@ def _always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tune, "_better", lambda *_: True)
 
 
-@pytest.mark.parametrize("engine", ["compiled", "fit"])
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("fit", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("top", "still"), [(None, 0), (2, 1), (1, 2), (9, 0)], ids=str)
 def test_the_newest_blocks_alone(engine: str, top: int | None, still: int) -> None:
     """The others rest to the bit, the statistics of their BatchNorm too."""
@@ -96,7 +96,7 @@ def test_a_step_times_a_factor(name: str) -> None:
     np.testing.assert_allclose(slowed[1], 0.25 * plain[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["compiled", "fit"])
+@pytest.mark.parametrize("engine", ["compiled", pytest.param("fit", marks=pytest.mark.slow)])
 def test_lower_blocks_learn_slower(engine: str) -> None:
     """One step of SGD: the head goes as far as without, each block a tenth as far as the next."""
     data = layerwise.Dataset.from_arrays(X, Y)

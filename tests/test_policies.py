@@ -71,7 +71,11 @@ def test_which_blocks_train(policy: Policy, lowest: list[int]) -> None:
         ({"freeze": 1}, [2, 2, 2]),
         ({"window": 2, "objective": "reconstruction"}, [1, 2, 3]),
         ({"window": 2, "cache_dir": "cache"}, [1, 2, 3]),
-        ({"freeze": "none", "augment": layers.GaussianNoise(0.1)}, [1, 1, 1]),
+        pytest.param(
+            {"freeze": "none", "augment": layers.GaussianNoise(0.1)},
+            [1, 1, 1],
+            marks=pytest.mark.slow,
+        ),
         ({"augment": layers.GaussianNoise(0.1)}, [2, 3, 4]),
     ],
     ids=[

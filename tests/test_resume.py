@@ -607,8 +607,14 @@ def is_what_it_is_named(name: str, history: layerwise.History) -> None:
         assert [stage.diverged for stage in history.stages] == [0, 1]
 
 
+_SLOW = ("window", "augmented", "chains", "scheduled")
+
+
 @on_jax
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in _SLOW else []) for n in RUNS],
+)
 def test_a_run_goes_on(sessions: Sessions, name: str) -> None:
     make = RUNS[name]
     whole = layerwise.train(X, Y, **make(), verbose=0)
