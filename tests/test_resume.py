@@ -541,7 +541,9 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
     "callbacks": lambda: arguments(
         callbacks=lambda depth: CALLBACKS["together"](), epochs=6, block=normed
     ),
-    "window": lambda: arguments(window=2, block=normed, objective="reconstruction", cache_dir="c"),
+    "window": lambda: arguments(
+        window=2, block=normed, objective="reconstruction", cache_dir="cache"
+    ),
     "in-step": lambda: arguments(schedule="simultaneous", head="fresh", block=normed),
     "augmented": lambda: arguments(
         augment=layers.GaussianNoise(0.1), objective="contrastive", fine_tune=TUNED

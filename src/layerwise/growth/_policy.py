@@ -13,7 +13,7 @@ class Policy:
     """Which blocks a stage trains together.
 
     Args:
-        window: how many of the newest blocks.
+        window: how many of the newest blocks, at least 1.
         freeze: `"all"` below the window; `"none"`; or how many of the lowest blocks, once each of
             them has been trained.
     """
@@ -22,8 +22,6 @@ class Policy:
     freeze: Literal["all", "none"] | int = "all"
 
     def __post_init__(self) -> None:
-        if isinstance(self.window, bool) or not isinstance(self.window, int) or self.window < 1:
-            raise InputError(complaint("window", "be a whole number of at least 1", self.window))
         number = isinstance(self.freeze, int) and not isinstance(self.freeze, bool)
         if self.freeze not in ("all", "none") and not (number and int(self.freeze) >= 0):
             raise InputError(

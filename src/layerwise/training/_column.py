@@ -68,7 +68,7 @@ class Column:
             self._result = trained(job, self._settings.engine, journal, listen)
         whole, prefix = self._result, f"{in_step(depth)}_"
         curves = {
-            name.replace(prefix, "", 1): values
+            name.replace(prefix, "", 1): values  # `val_` stays in front.
             for name, values in whole.curves.items()
             if name.removeprefix("val_").startswith(prefix)
         }

@@ -8,12 +8,11 @@ from typing import Any
 from layerwise._random import Stream
 from layerwise.baselines import Baseline, train_baseline
 from layerwise.checkpoint import Journal
-from layerwise.engine import Problem
 from layerwise.history import History
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._replica import Replica
 from layerwise.training._result import untrained
-from layerwise.training._trained import Job, trained
+from layerwise.training._trained import Job, ready, trained
 from layerwise.training._whole import whole_problem
 
 
@@ -43,7 +42,7 @@ def compare(
             plan={"blocks": blocks, "epochs": epochs, "replicate": replica.index},
             below="",
             layers={"model": model},
-            problem=partial(_same, problem),
+            problem=ready(problem),
         )
         baseline: Baseline = train_baseline(
             settings.engine,
@@ -59,7 +58,3 @@ def compare(
             "epochs": epochs,
         }
     return found
-
-
-def _same(problem: Problem) -> Problem:
-    return problem

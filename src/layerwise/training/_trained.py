@@ -36,6 +36,11 @@ class Job:
     problem: Callable[[], Problem]
 
 
+def ready(problem: Problem) -> Callable[[], Problem]:
+    """For a job whose problem is there already: a loop's next problem does not take its place."""
+    return lambda: problem
+
+
 def trained(job: Job, engine: Engine, journal: Journal, listen: Listener) -> Result:
     """Train, from where an earlier session stood; or give the layers what it ended with."""
     found = journal.find(job.name, job.plan, job.below)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import keras
@@ -22,7 +21,7 @@ from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
 from layerwise.training._result import network
 from layerwise.training._settings import described_tuning
-from layerwise.training._trained import Job, trained
+from layerwise.training._trained import Job, ready, trained
 from layerwise.training._whole import whole_problem
 
 
@@ -101,7 +100,7 @@ def _tune_one(
                     plan={"depth": depth, "phase": [top, epochs], **described_tuning(spec)},
                     below=replica.trunk(depth),
                     layers={"model": model},
-                    problem=partial(_same, problem),
+                    problem=ready(problem),
                 )
                 result = trained(job, engine, journal, listen)
             before += result.seconds_before
@@ -110,10 +109,6 @@ def _tune_one(
         return replace(result, seconds_before=before)
 
     return fine_tune(engine, whole, whole.validation, train)
-
-
-def _same(problem: Problem) -> Problem:
-    return problem
 
 
 def _phase(
