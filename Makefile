@@ -3,11 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= auto
+# Most of the time of the tests is XLA's, on programs that run once: here it optimizes little. `make
+# test-slow` compares the engines as users have them.
+QUICK := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
+	--xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1
 
 .PHONY: demo test test-slow test-faults test-backends coverage lint format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/layerwise run digits
+
+test coverage: export XLA_FLAGS ?= $(QUICK)
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not faults"
@@ -16,7 +22,7 @@ coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not faults" --cov --cov-report=term
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) -m "(slow or engines) and not faults"
 
 test-faults: $(VENV)/.test
 	$(BIN)/python -m pytest -s -m faults tests/faults tests/test_features.py tests/test_resume.py
