@@ -6,6 +6,8 @@ from layerwise.growth._build import attach as attach
 from layerwise.growth._build import copy_layer as copy_layer
 from layerwise.growth._build import copy_weights as copy_weights
 from layerwise.growth._build import duplicate as duplicate
+from layerwise.growth._exits import early_exits as early_exits
+from layerwise.growth._exits import ensemble as ensemble
 from layerwise.growth._initial import start_as_copy as start_as_copy
 from layerwise.growth._initial import start_as_identity as start_as_identity
 from layerwise.growth._policy import Policy as Policy

@@ -46,9 +46,25 @@ def on_vectors(head: keras.Layer, feature_shape: Shape) -> keras.Layer:
     return keras.Sequential([*summarise(feature_shape), head])
 
 
-def predictor(feature_shape: Shape, targets: Targets) -> keras.Layer:
-    """A softmax layer over the classes, or a linear layer with the shape of the values."""
-    layers = summarise(feature_shape)
+def predictor(feature_shape: Shape, targets: Targets, depth: int = 1) -> keras.Layer:
+    """A softmax layer over the classes, or a linear layer with the shape of the values.
+
+    Args:
+        feature_shape: of one sample.
+        targets: what is predicted.
+        depth: how many layers with weights: of features with a place in space or time all but the
+            last are convolutions of 3 pixels that keep the width, of others Dense layers.
+    """
+    convolve = {2: keras.layers.Conv1D, 3: keras.layers.Conv2D}.get(len(feature_shape))
+    layers: list[keras.Layer] = []
+    if convolve is not None:
+        for _ in range(depth - 1):
+            layers.append(convolve(feature_shape[-1], 3, padding="same", use_bias=False))
+            layers += [keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    layers += summarise(feature_shape)
+    if convolve is None and depth > 1:
+        width = math.prod(_known(feature_shape, "features"))
+        layers += [keras.layers.Dense(width, activation="relu") for _ in range(depth - 1)]
     if targets.kind == "classes":
         layers.append(keras.layers.Dense(targets.n_classes, activation="softmax"))
     else:

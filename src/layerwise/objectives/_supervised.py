@@ -10,6 +10,7 @@ from keras import ops
 
 from layerwise._typing import Array, Shape
 from layerwise.errors import InputError, InputTypeError, complaint
+from layerwise.objectives._checks import whole
 from layerwise.objectives._described import Described
 from layerwise.objectives._heads import predictor
 from layerwise.objectives._means import mean_over_rows
@@ -28,6 +29,11 @@ class Supervised(Described, name="supervised"):
             cross-entropy for classes, mean squared error for values.
         metrics: Keras metrics or their names, beside `accuracy` (classes) or
             `mean_squared_error` (values), which are always there. Each stage gets fresh ones.
+        head_depth: how many layers with weights the head has, at least 1. On images and sequences
+            all but the last are convolutions of 3 pixels with batch normalization, before the
+            average over a 2 x 2 grid; on vectors they are Dense layers of the features' width. A
+            deeper head lets the block keep more for the blocks above (Belilovsky, Eickenberg,
+            Oyallon, Greedy Layerwise Learning Can Scale to ImageNet, 2019).
 
     Example:
         >>> from layerwise import Supervised
@@ -45,8 +51,11 @@ class Supervised(Described, name="supervised"):
         self,
         loss: str | keras.losses.Loss | Callable[..., Array] | None = None,
         metrics: list[Any] | tuple[Any, ...] = (),
+        *,
+        head_depth: int = 1,
     ) -> None:
-        super().__init__(loss=loss, metrics=metrics)
+        super().__init__(loss=loss, metrics=metrics, head_depth=head_depth)
+        self._head_depth = whole("head_depth", head_depth, 1)
         if isinstance(metrics, str):
             raise InputTypeError(complaint("metrics", "be a list", metrics))
         try:
@@ -60,7 +69,7 @@ class Supervised(Described, name="supervised"):
             raise InputError(f"Unknown loss or metric: {str(error).splitlines()[0]}") from error
 
     def head(self, feature_shape: Shape, targets: Targets) -> keras.Layer:
-        return predictor(feature_shape, targets)
+        return predictor(feature_shape, targets, self._head_depth)
 
     def loss(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import keras
 from layerwise import depth as depths
 from layerwise.datasets import Dataset
 from layerwise.errors import InputError, complaint
-from layerwise.growth import Stage, audit, path, stitch
+from layerwise.growth import Stage, audit, early_exits, ensemble, path, stitch
 from layerwise.history import History, Metrics
 from layerwise.objectives import Supervised
 from layerwise.training._assemble import assembler
@@ -75,6 +76,59 @@ class TrainResult:
         if not 1 <= depth <= len(replica.stages):
             raise InputError(complaint("depth", f"lie in 1 to {len(replica.stages)}", depth))
         return network(replica, depth)
+
+    def early_exits(self) -> keras.Model:
+        """What every depth up to the chosen one predicts, in one pass, before any fine-tuning.
+
+        Returns:
+            A plain Keras model, not compiled, whose output is `{"depth_1": ..., "depth_2": ...}`.
+
+        Raises:
+            InputError: there are no labels, or no one trunk that all heads fit.
+
+        Example:
+            >>> import keras, layerwise
+            >>> data = layerwise.load_dataset("wine")
+            >>> result = layerwise.train(
+            ...     data, block=lambda depth: keras.layers.Dense(8, "relu"), epochs=2,
+            ...     max_depth=2, depth_rule=layerwise.FixedDepth("last"), verbose=0)
+            >>> sorted(result.early_exits()(data.test.x))
+            ['depth_1', 'depth_2']
+        """
+        replica = self._replicas[self.best]
+        stages = replica.stages[: self.selected_depth]
+        audit(stages)
+        if assembler(replica.settings.objective(len(stages)), replica.data) is not None:
+            raise InputError("The networks of this objective are no chain, so it has no exits.")
+        shape, dtype = tuple(replica.data.train.x.shape[1:]), str(replica.data.train.x.dtype)
+        return early_exits(stages, shape, dtype)
+
+    def ensemble(self, weights: Sequence[float] | None = None) -> keras.Model:
+        """The weighted mean of what all depths up to the chosen one predict.
+
+        Args:
+            weights: for each depth, from the lowest, 0 or more; default: 1, 2, 4, ..., as deeper
+                heads know more.
+
+        Returns:
+            A plain Keras model, compiled; one pass gives all predictions.
+
+        Raises:
+            InputError: as `early_exits`, or the weights do not fit.
+
+        Reference: Belilovsky, Eickenberg, Oyallon, Greedy Layerwise Learning Can Scale to ImageNet,
+        2019. There, too, each weight is twice the one below (from memory).
+        """
+        depth = self.selected_depth
+        given = [2.0**i for i in range(depth)] if weights is None else list(weights)
+        if len(given) != depth or not all(0 <= w < math.inf for w in given) or not sum(given):
+            raise InputError(
+                complaint("weights", f"be {depth} finite numbers of at least 0, not all 0", weights)
+            )
+        replica = self._replicas[self.best]
+        model = ensemble(self.early_exits(), given)
+        _compile(model, replica.data, replica.settings, depth)
+        return model
 
     @property
     def blocks(self) -> list[keras.Layer]:
