@@ -76,6 +76,92 @@ def test_gradually() -> None:
     assert 0 < moves(one)[0] < moves(other)[0]
 
 
+def trunk_tuned(**how: Any) -> layerwise.TrainResult:
+    """Two linear blocks that learned to give the data back, then went on together."""
+    return layerwise.train(
+        X,
+        Y,
+        block=lambda depth: layers.Dense(4),
+        objective=layerwise.Reconstruction(of="inputs"),
+        max_depth=2,
+        depth_rule=layerwise.FixedDepth(keep="last"),
+        epochs=2,
+        verbose=0,
+        **how,
+    )
+
+
+def test_a_trunk_takes_the_step_that_keras_takes() -> None:
+    """One step of plain gradient descent on all rows, through both blocks and the decoder of the
+    stage, which goes on: within 1e-6 of Keras' own. The classifier on it is a new one."""
+    data = layerwise.Dataset.from_arrays(X, Y)
+    plain = trunk_tuned()
+    stage = plain._replicas[0].stages[-1]
+    keras_own = keras.Sequential([keras.Input((2,)), *plain.blocks, stage.head])
+    keras_own = keras.models.clone_model(keras_own)
+    for ours, theirs in zip(keras_own.layers, [*plain.blocks, stage.head], strict=True):
+        ours.set_weights(theirs.get_weights())
+    keras_own.compile(keras.optimizers.SGD(0.1), loss="mse")
+    keras_own.train_on_batch(data.train.x, data.train.x)
+    tune = layerwise.FineTune(
+        0.1, epochs=1, when="before", optimizer="sgd", batch_size=data.train.rows
+    )
+    result = trunk_tuned(fine_tune=tune)
+    for ours, theirs in zip(result.model.layers[:2], keras_own.layers[:2], strict=True):
+        for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+    before = result.model_at(2)
+    np.testing.assert_array_equal(
+        before.layers[0].get_weights()[0], plain.blocks[0].get_weights()[0]
+    )
+    assert moves(result)[2] > 0
+
+
+def test_the_record_of_both() -> None:
+    """Each step begins where the one before ended; the scores are those of the networks."""
+    result = trunk_tuned(fine_tune=layerwise.FineTune(0.05, epochs=2, when="both"))
+    record = result.history.fine_tune
+    assert record is not None
+    before, after = record["steps"]
+    assert (record["when"], before["when"], after["when"]) == ("both", "before", "after")
+    assert record["validation_before"] == before["validation_before"]
+    assert after["validation_before"] == before["validation_after"]
+    assert record["validation_after"] == after["validation_after"]
+    rows = layerwise.Dataset.from_arrays(X, Y).validation
+    assert rows is not None
+    for model, told in [
+        (result.model_at(2), "validation_before"),
+        (result.model, "validation_after"),
+    ]:
+        score = model.evaluate(rows.x, rows.y, verbose=0, return_dict=True)
+        assert record[told]["accuracy"] == pytest.approx(score["accuracy"], abs=1e-6)
+
+
+def test_a_trunk_that_got_worse_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerwise.training import _tune
+
+    monkeypatch.setattr(_tune, "_better", lambda *_: False)
+    result = trunk_tuned(fine_tune=layerwise.FineTune(0.05, epochs=1, when="both"))
+    assert result.history.fine_tune is not None
+    assert not result.history.fine_tune["kept"]
+    assert moves(result) == [0.0] * 3
+
+
+def test_a_trunk_that_diverges_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    tune = layerwise.FineTune(1e30, epochs=3, when="before", optimizer="sgd")
+    result = trunk_tuned(fine_tune=tune)
+    record = result.history.to_dict()["fine_tune"]
+    assert record["kept"] is False
+    assert record["validation_after"]["accuracy"] is None
+    assert moves(result) == [0.0] * 3
+
+
+def test_parts_of_a_trunk_rest() -> None:
+    tune = layerwise.FineTune(0.1, epochs=1, when="before", top=1)
+    assert moves(trunk_tuned(fine_tune=tune))[0] == 0.0
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 @pytest.mark.engines
 def test_a_step_times_a_factor(name: str) -> None:
@@ -113,7 +199,7 @@ def test_lower_blocks_learn_slower(engine: str) -> None:
 
 
 def test_patience_takes_the_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    from layerwise.training import _tune
+    from layerwise.training import _phases
 
     results: list[Any] = []
 
@@ -121,8 +207,8 @@ def test_patience_takes_the_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
         results.append(trained(*arguments))
         return results[-1]
 
-    trained = _tune.trained
-    monkeypatch.setattr(_tune, "trained", watched)
+    trained = _phases.trained
+    monkeypatch.setattr(_phases, "trained", watched)
     tune = tuned(layerwise.FineTune(0.3, epochs=50, patience=3, optimizer="adam")).history.fine_tune
     curve = results[0].curves["val_accuracy"]
     assert tune is not None

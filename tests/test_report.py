@@ -227,6 +227,14 @@ def test_the_page_says_what_was_scored() -> None:
     assert "the grown network" in page(a_history(fine_tune=TUNED | {"kept": False}))
 
 
+def test_the_page_tells_both_steps_of_a_fine_tuning() -> None:
+    steps = [{"when": "before", **TUNED, "kept": False}, {"when": "after", **TUNED}]
+    words = page(a_history(fine_tune=TUNED | {"when": "both", "steps": steps}))
+    assert "their own objective after growth and given a new classifier" in words
+    for row in ("the blocks alone, by their own objective", "the blocks and the classifier"):
+        assert f"<tr><td>{row}</td><td>0.8000</td><td>0.9500</td>" in words
+
+
 @pytest.mark.parametrize("make", HISTORIES.values(), ids=HISTORIES)
 def test_the_page_loads_nothing(make: Callable[[], dict[str, Any]]) -> None:
     """Whatever a browser would fetch is a fragment of the page itself."""

@@ -523,6 +523,11 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
         objective="reconstruction", head="fresh", test_data=TEST, fine_tune=TUNED
     ),
     # `compiled` and not `auto`: see `test_a_frozen_head_leaves_no_program_for_others`.
+    "trunk": lambda: arguments(
+        objective=layerwise.Reconstruction(of="inputs"),
+        block=normed,
+        fine_tune=layerwise.FineTune(0.05, epochs=2, when="both"),
+    ),
     "frozen": lambda: arguments(
         head="frozen",
         engine="compiled",
@@ -566,6 +571,7 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
 STOPS: dict[str, list[tuple[str, int]]] = {
     "supervised": [("pause", 5), ("kept", 3), ("event", 9), ("pause", 2)],
     "predictor": [("keep", 2), ("pause", 4), ("kept", 2), ("event", 10)],
+    "trunk": [("kept", 6), ("pause", 2), ("kept", 1), ("pause", 5)],
     "frozen": [("kept", 1), ("pause", 2), ("event", 8)],
     "fresh": [("event", 4), ("pause", 11), ("kept", 1)],
     "replicates": [("pause", 12), ("kept", 3), ("event", 11)],

@@ -22,6 +22,7 @@ class Stream(enum.IntEnum):
     BASELINE = 6
     AUGMENTATION = 7
     VIEWS = 8
+    TRUNK = 9
 
 
 def derive(seed: int, stream: Stream, *path: int) -> int:

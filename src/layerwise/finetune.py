@@ -25,7 +25,10 @@ class FineTune:
     Args:
         learning_rate: above 0; smaller than the stages', as the weights are already good.
         epochs: at least 1.
-        when: `"after"` the classifier stands on the trunk.
+        when: `"after"` the classifier stands on the trunk, all of it learns to predict; `"before"`,
+            all blocks go on together with the last stage's own objective, now on the data, and then
+            get a new classifier; `"both"`, one after the other. The last two are for objectives
+            that do not predict the labels themselves.
         optimizer: a name or a Keras optimizer, of which a fresh copy is used; default: that of the
             deepest stage.
         batch_size: default: that of the deepest stage.
@@ -44,7 +47,7 @@ class FineTune:
 
     learning_rate: float = 1e-4
     epochs: int = 50
-    when: Literal["after"] = "after"
+    when: Literal["after", "before", "both"] = "after"
     optimizer: str | keras.Optimizer | None = None
     batch_size: int | None = None
     patience: int | None = None
@@ -71,8 +74,8 @@ class FineTune:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(complaint(name, "be at least 1", value))
-        if self.when != "after":
-            raise InputError(complaint("when", 'be "after"', self.when))
+        if self.when not in ("after", "before", "both"):
+            raise InputError(complaint("when", 'be "after", "before" or "both"', self.when))
 
     def phases(self, depth: int) -> list[tuple[int, int]]:
         """How many of the newest blocks move, for how many epochs, one after the other.

@@ -53,6 +53,11 @@ def print_result(recipe: Recipe, history: History, folder: Path) -> None:
         after = format_metric(history.fine_tune["validation_after"].get(metric))
         kept = "kept" if history.fine_tune["kept"] else "not kept"
         console.print(f"Fine-tuning: validation {metric} {before} to {after}, {kept}.")
+        for step in history.fine_tune.get("steps", []):
+            ends = [format_metric(step[f"validation_{e}"].get(metric)) for e in ("before", "after")]
+            kept = "kept" if step["kept"] else "not kept"
+            what = "the trunk alone" if step["when"] == "before" else "with the classifier"
+            console.print(f"  {what}: {ends[0]} to {ends[1]}, {kept}.")
     if history.baseline:
         console.print(verdict(history.to_dict()), soft_wrap=True)
     console.print(f"Chosen depth: {history.selected_depth}")

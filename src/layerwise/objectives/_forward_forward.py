@@ -57,6 +57,7 @@ class ForwardForward(Described, name="forward_forward"):
     """
 
     needs_targets = True
+    one_layer = True
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from layerwise.objectives._protocol import (
     has_views,
     loss_of,
     needs_targets,
+    one_layer,
     stage_metrics,
     stage_target,
 )
@@ -76,6 +77,7 @@ class Mixed(Described, name="mixed"):
                     "mixed."
                 )
         self.needs_targets = any(needs_targets(part) for part in self._parts.values())
+        self.one_layer = any(one_layer(part) for part in self._parts.values())
 
     def __repr__(self) -> str:
         return f"Mixed({dict(self._arguments['objectives'])!r})"

@@ -47,6 +47,7 @@ class Objective(Protocol):
     - `stitch(blocks, classifier) -> keras.Model`: the network from the data to the classifier's
       output, or to what the classifier gets where it is None. Both may have a keyword `targets`.
     - `fresh_head = True`: a head that is of no use to the next stage is never carried on.
+    - `one_layer = True`: the block must be one Dense layer, so no two of them train together.
     - `needs_targets = True`: refuse to train without labels.
     - `predicts_targets = True`: the head predicts the labels, so no classifier is trained beside
       the stage.
@@ -145,6 +146,11 @@ def stage_metrics(objective: Objective, targets: Targets) -> dict[str, keras.met
 def needs_targets(objective: Objective) -> bool:
     """Whether the objective cannot work without labels."""
     return bool(getattr(objective, "needs_targets", False))
+
+
+def one_layer(objective: Objective) -> bool:
+    """Whether the objective needs a block of one Dense layer."""
+    return bool(getattr(objective, "one_layer", False))
 
 
 def predicts_targets(objective: Objective) -> bool:

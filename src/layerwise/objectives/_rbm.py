@@ -55,6 +55,7 @@ class RBM(Described, name="rbm"):
     """
 
     fresh_head = True
+    one_layer = True
 
     def __init__(
         self,

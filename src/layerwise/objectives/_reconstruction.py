@@ -98,6 +98,7 @@ class Reconstruction(Described, name="reconstruction"):
             raise InputError("Reconstruction needs a loss. Received: None.")
         self._of_inputs, self._tied = of == "inputs", tied
         self.fresh_head = tied
+        self.one_layer = bool(tied or contractive or sparsity)
         of_class = isinstance(self._loss, keras.losses.BinaryCrossentropy)
         self._of_logits = of_class or self._loss is keras.losses.get(_CROSS_ENTROPY)
         if of_class:

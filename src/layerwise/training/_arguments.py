@@ -11,6 +11,7 @@ from layerwise.engine import make_engine
 from layerwise.errors import InputError
 from layerwise.growth import Policy, blocks_from
 from layerwise.optimizers import optimizer_by_depth
+from layerwise.training._consistency import check_consistency
 from layerwise.training._settings import (
     Settings,
     augmentation_from,
@@ -103,7 +104,7 @@ def read_arguments(
         augment=augmentation,
         **rest,
     )
-    settings.check(data)
+    check_consistency(settings, data)
     return data, settings
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from layerwise.checkpoint import Journal
 from layerwise.errors import DivergedError
+from layerwise.finetune import FineTune
 from layerwise.history import History, Metric, Metrics, higher_is_better
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._compare import compare
@@ -13,7 +15,8 @@ from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
 from layerwise.training._result import TrainResult, best_replicate, network
 from layerwise.training._settings import Settings
-from layerwise.training._tune import tune
+from layerwise.training._tune import tune, tune_network
+from layerwise.training._tune_trunk import tune_trunk
 from layerwise.training._whole import score
 
 
@@ -39,14 +42,25 @@ def finish(
     history.selected_depth = depth
     split, _, metric = history.monitor.partition(".")
     values = _values(getattr(history.stages[depth - 1], split)[metric])
-    models = [
-        network(replica, depth) if len(replica.stages) >= depth else None for replica in replicas
+    grown: Sequence[Replica | None] = [
+        replica if len(replica.stages) >= depth else None for replica in replicas
     ]
-    if settings.fine_tune is not None:
-        tuning = tune(replicas, depth, settings.fine_tune, metric, journal, listen)
-        history.fine_tune = tuning.record
-        if tuning.record["kept"]:
-            models, values = tuning.models, tuning.values
+    spec, steps = settings.fine_tune, []
+    if spec is not None and spec.when != "after":
+        trunks = tune(grown, metric, lambda one: tune_trunk(one, depth, spec, journal, listen))
+        steps.append(trunks.record)
+        if trunks.kept:
+            grown, values = trunks.tuned, trunks.values
+    models = [None if replica is None else network(replica, depth) for replica in grown]
+    if spec is not None and spec.when != "before":
+        tuning = tune(
+            grown, metric, lambda one: tune_network(one, depth, spec, metric, journal, listen)
+        )
+        steps.append(tuning.record)
+        if tuning.kept:
+            models, values = tuning.tuned, tuning.values
+    if spec is not None:
+        history.fine_tune = _record(spec, steps)
     best = best_replicate(values, higher_is_better(metric))
     if data.test is not None:
         history.test = _known_test(history, depth)
@@ -68,6 +82,23 @@ def finish(
         best=best,
         _replicas=replicas,
     )
+
+
+def _record(spec: FineTune, steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`fine_tune` of the history: from before the first step to after the last that was kept."""
+    kept = [step for step in steps if step["kept"]]
+    record = {
+        "when": spec.when,
+        "validation_before": steps[0]["validation_before"],
+        "validation_after": (kept or steps)[-1]["validation_after"],
+        "kept": bool(kept),
+        "seconds": sum(step["seconds"] for step in steps),
+    }
+    if len(steps) > 1:
+        record["steps"] = [
+            {"when": when, **step} for when, step in zip(("before", "after"), steps, strict=True)
+        ]
+    return record
 
 
 def _known_test(history: History, depth: int) -> Metrics | None:

@@ -10,13 +10,12 @@ from typing import Any
 import keras
 
 from layerwise._typing import HeadPolicy
-from layerwise.datasets import Dataset
 from layerwise.depth import DepthRule
 from layerwise.engine import Engine
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
 from layerwise.growth import Blocks, Policy, copy_layer
-from layerwise.objectives import Objective, Supervised, by_name, has_views, name_of
+from layerwise.objectives import Objective, Supervised, by_name
 from layerwise.optimizers import described, fresh
 
 
@@ -56,57 +55,6 @@ class Settings:
     def deepest(self) -> int:
         """The most stages that there can be."""
         return min(self.max_depth, self.blocks.count or self.max_depth)
-
-    def check(self, data: Dataset) -> None:
-        """Raise `InputError` where parts of the settings, or they and the data, do not fit."""
-        if self.baseline not in ("none", "quick"):
-            raise InputError(complaint("baseline", 'be "none" or "quick"', self.baseline))
-        if self.baseline != "none" and data.labels is None:
-            raise InputError("`baseline` compares predictions, so it needs labels. Pass `y`.")
-        if not isinstance(self.depth_rule, DepthRule):
-            raise InputTypeError(
-                complaint("depth_rule", "have the methods stop, select and check", self.depth_rule)
-            )
-        self.depth_rule.check(
-            has_validation=data.validation is not None, replicates=self.replicates
-        )
-        if self.fine_tune is not None:
-            if not isinstance(self.fine_tune, FineTune):
-                raise InputTypeError(complaint("fine_tune", "be a FineTune", self.fine_tune))
-            self.fine_tune.check(data)
-        self.policy.check(self.max_depth)
-        if self.init not in ("fresh", "identity", "copy"):
-            raise InputError(complaint("init", 'be "fresh", "identity" or "copy"', self.init))
-        if self.schedule not in ("sequential", "simultaneous"):
-            raise InputError(
-                complaint("schedule", 'be "sequential" or "simultaneous"', self.schedule)
-            )
-        usual = (self.policy, self.init, self.head) == (Policy(), "fresh", "fresh")
-        if self.schedule == "simultaneous" and not usual:
-            raise InputError(
-                'With `schedule="simultaneous"` all stages start at once, each with a head of its '
-                "own: `window`, `freeze`, `init` and `head` have no meaning."
-            )
-        if has_views(self.objective(1)) and (
-            self.augment is not None or self.schedule == "simultaneous"
-        ):
-            raise InputError(
-                f'"{name_of(self.objective(1))}" trains on cached views of its own, stage by '
-                'stage: neither `augment` nor `schedule="simultaneous"` goes with it.'
-            )
-        if self.augment is not None and self.cache_dir is not None:
-            raise InputError(
-                "`augment` changes the rows in every epoch, so no features can be cached. Leave "
-                "out `cache_dir`, or cache augmented copies with `augment_views`."
-            )
-        if self.on_divergence not in ("stop", "retry"):
-            raise InputError(complaint("on_divergence", 'be "stop" or "retry"', self.on_divergence))
-        if not self.checkpoint_every > 0:
-            raise InputError(
-                complaint("checkpoint_every", "be above 0 seconds", self.checkpoint_every)
-            )
-        if self.score_test_each_stage and data.test is None:
-            raise InputError("`score_test_each_stage` needs `test_data`.")
 
 
 def objective_by_depth(value: Any) -> Callable[[int], Objective]:
@@ -199,7 +147,11 @@ def callbacks_by_depth(value: Any) -> Callable[[int], Sequence[keras.callbacks.C
 def described_tuning(spec: FineTune) -> dict[str, Any]:
     """A fine-tuning as plain values; what was left at its default, beside the first two, is not
     told."""
-    told = {"learning_rate": spec.learning_rate, "epochs": spec.epochs, "when": spec.when}
+    told: dict[str, Any] = {
+        "learning_rate": spec.learning_rate,
+        "epochs": spec.epochs,
+        "when": spec.when,
+    }
     if spec.optimizer is not None:
         told["optimizer"] = described(fresh(spec.optimizer))
     usual = FineTune()
