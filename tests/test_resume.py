@@ -528,6 +528,7 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
         block=normed,
         fine_tune=layerwise.FineTune(0.05, epochs=2, when="both"),
     ),
+    "search": lambda: arguments(search_fraction=0.5, max_depth=3, cache_dir="cache"),
     "frozen": lambda: arguments(
         head="frozen",
         engine="compiled",
@@ -572,6 +573,7 @@ STOPS: dict[str, list[tuple[str, int]]] = {
     "supervised": [("pause", 5), ("kept", 3), ("event", 9), ("pause", 2)],
     "predictor": [("keep", 2), ("pause", 4), ("kept", 2), ("event", 10)],
     "trunk": [("kept", 6), ("pause", 2), ("kept", 1), ("pause", 5)],
+    "search": [("pause", 4), ("kept", 3), ("pause", 3)],
     "frozen": [("kept", 1), ("pause", 2), ("event", 8)],
     "fresh": [("event", 4), ("pause", 11), ("kept", 1)],
     "replicates": [("pause", 12), ("kept", 3), ("event", 11)],

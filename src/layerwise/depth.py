@@ -170,6 +170,12 @@ def explain(history: History) -> str:
         return "No depth was chosen."
     score = history.scores()[chosen - 1]
     value = f"{history.monitor} {score.mean:.4f}" if score else history.monitor
+    if history.search is not None:
+        return (
+            f"Depth {chosen} of {len(history.search['validation'])} was chosen by "
+            f"{history.depth_rule} on {history.search['rows']:,} rows, then grown on all "
+            f"({value})."
+        )
     return (
         f"Depth {chosen} of {len(history.stages)} was kept by {history.depth_rule} "
         f"({value}); {history.stop_reason.sentence}."

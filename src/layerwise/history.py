@@ -156,6 +156,8 @@ class History:
     fine_tune: Mapping[str, Any] | None = None
     baseline: Mapping[str, Any] | None = None
     test: Metrics | None = None
+    search: Mapping[str, Any] | None = None
+    """Of a search on a part of the rows: the part, the depth chosen there, and by what."""
 
     def scores(self) -> list[Score | None]:
         """The monitored metric of each stage in order of depth; None for a diverged stage."""
@@ -180,6 +182,7 @@ class History:
                 "fine_tune": self.fine_tune,
                 "baseline": self.baseline,
                 "test": self.test,
+                **({} if self.search is None else {"search": self.search}),
             }
         )
 

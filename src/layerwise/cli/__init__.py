@@ -110,6 +110,9 @@ def run(
     cache_limit: Annotated[
         int | None, typer.Option(min=1, help="Most bytes that the cache folder may hold.")
     ] = None,
+    search_fraction: Annotated[
+        float | None, typer.Option(help="Choose the depth on this part of the training rows.")
+    ] = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="A minute-long form on fewer rows and epochs.")
     ] = False,
@@ -130,6 +133,7 @@ def run(
         replicates=replicates,
         head=head and head.value,
         objective=objective,
+        search_fraction=search_fraction,
         engine=engine and engine.value,
         baseline=baseline and baseline.value,
         on_divergence=on_divergence and on_divergence.value,

@@ -193,6 +193,22 @@ class Dataset:
         more = rest.x if self.unlabeled is None else np.concatenate([rest.x, self.unlabeled.x])
         return replace(self, train=train, validation=validation, unlabeled=Split(more))
 
+    def sample(self, fraction: float, seed: int = 0) -> Dataset:
+        """The same data with a part of the training rows, in the shares of the classes.
+
+        Args:
+            fraction: of the training rows, and of those without labels; between 0 and 1.
+            seed: which they are.
+
+        Raises:
+            InputError: so few rows hold some class no more.
+        """
+        kind = self.labels.kind if self.labels else None
+        train, more = self.train, self.unlabeled
+        if more is not None and more.rows > 1:
+            more = hold_out(more, fraction, seed, None)[1]
+        return replace(self, train=hold_out(train, fraction, seed, kind)[1], unlabeled=more)
+
     def first(self, rows: int) -> Dataset:
         """The same data with no more than so many of the first training rows."""
         return replace(self, train=self.train.take(np.arange(min(rows, self.train.rows))))

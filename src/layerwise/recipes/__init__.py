@@ -26,6 +26,7 @@ class Options:
     replicates: int | None = None
     head: str | None = None
     objective: str | None = None
+    search_fraction: float | None = None
     engine: str | None = None
     baseline: str | None = None
     on_divergence: str | None = None

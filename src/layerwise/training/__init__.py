@@ -57,6 +57,7 @@ def train(
     augment_views: int | None = None,
     unlabeled: Any = None,
     unlabeled_label: Any = None,
+    search_fraction: float | None = None,
 ) -> TrainResult:
     """Grow a network one block at a time, and keep the depth that validation chooses.
 
@@ -120,6 +121,8 @@ def train(
         unlabeled: `(n_unlabeled, ...)`, more rows; objectives that need no labels train on them
             too.
         unlabeled_label: the value in `y`, such as -1, that marks a row without a label.
+        search_fraction: grow on this part of the training rows first, stratified by class, and let
+            the depth rule choose there; then grow that depth on all of them.
 
     Raises:
         InputError, InputTypeError: an argument cannot be used; nothing was written.
@@ -175,6 +178,7 @@ def train(
         augment_views=augment_views,
         unlabeled=unlabeled,
         unlabeled_label=unlabeled_label,
+        search_fraction=search_fraction,
     )
     return run(data, settings, run_dir=run_dir, verbose=verbose)
 

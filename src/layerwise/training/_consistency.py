@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from layerwise.datasets import Dataset
-from layerwise.depth import DepthRule
+from layerwise.depth import DepthRule, FixedDepth
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
 from layerwise.growth import Policy
@@ -39,6 +39,7 @@ def check_consistency(settings: Settings, data: Dataset) -> None:
     settings.depth_rule.check(
         has_validation=data.validation is not None, replicates=settings.replicates
     )
+    _check_search(settings, data)
     _check_schedule(settings)
     _check_window(settings)
     _check_augmentation(settings)
@@ -54,6 +55,22 @@ def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         *most, last = [f'"{choice}"' for choice in choices]
         raise InputError(complaint(name, f"be {', '.join(most)} or {last}", value))
+
+
+def _check_search(settings: Settings, data: Dataset) -> None:
+    fraction = settings.search_fraction
+    if fraction is None:
+        return
+    if not isinstance(fraction, float) or not 0 < fraction < 1:
+        raise InputError(complaint("search_fraction", "lie between 0 and 1", fraction))
+    if data.validation is None:
+        raise InputError("`search_fraction` chooses the depth, and there is no validation data.")
+    if settings.depth_rule == FixedDepth(keep="last"):
+        raise InputError(
+            'With `FixedDepth(keep="last")` there is no depth to search for: leave out '
+            "`search_fraction`."
+        )
+    data.sample(fraction, settings.seed)
 
 
 def _check_schedule(settings: Settings) -> None:

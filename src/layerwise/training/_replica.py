@@ -25,6 +25,7 @@ class Replica:
         data: all splits.
         settings: of the run.
         store: where features go; None for memory.
+        prefix: of the names of its trainings in the journal.
 
     Attributes:
         stages: trained and frozen.
@@ -34,9 +35,15 @@ class Replica:
     """
 
     def __init__(
-        self, index: int, data: Dataset, settings: Settings, store: Store | None = None
+        self,
+        index: int,
+        data: Dataset,
+        settings: Settings,
+        store: Store | None = None,
+        prefix: str = "",
     ) -> None:
-        self.index, self.data, self.settings = index, data, settings
+        self.index, self.data, self.settings, self.prefix = index, data, settings, prefix
+        self._store = store
         self.stages: list[Stage] = []
         self.diverged = False
         self._splits = ["train", "validation", *["test"] * settings.score_test_each_stage]
@@ -86,6 +93,15 @@ class Replica:
         """The blocks below those that the stage of this depth trains."""
         return path(self.stages)[: self.settings.policy.lowest(depth) - 1]
 
+    def on(self, data: Dataset, prefix: str) -> Replica:
+        """Another that grows in the same way, from nothing, on other rows."""
+        return Replica(self.index, data, self.settings, self._store, prefix)
+
+    def go_by(self, settings: Settings) -> None:
+        """Grow by other settings; nothing has been trained yet."""
+        self.settings, self._prepared = settings, None
+        self._columns.clear()
+
     def prepare(self) -> list[str]:
         """Grow the first stage, which proves that the shapes fit; return what it will report."""
         grown = self.sprout(1)
@@ -102,7 +118,9 @@ class Replica:
         """All stages, to be trained in step; always the same for a learning rate."""
         if slower not in self._columns:
             raw = self.view.beyond(())
-            name = f"in-step-{self.index}" + (f"-slower-{slower:g}" if slower < 1 else "")
+            name = f"{self.prefix}in-step-{self.index}" + (
+                f"-slower-{slower:g}" if slower < 1 else ""
+            )
             self._columns[slower] = Column(self.settings, raw, self.seed, name, slower)
         return self._columns[slower]
 

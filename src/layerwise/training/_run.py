@@ -31,6 +31,7 @@ from layerwise.training._finish import finish
 from layerwise.training._loop import grow
 from layerwise.training._replica import Replica
 from layerwise.training._result import TrainResult
+from layerwise.training._search import search_depth
 from layerwise.training._settings import Settings
 
 
@@ -110,6 +111,12 @@ def _grow_and_finish(
     journal: Journal,
     listen: Listener,
 ) -> TrainResult:
+    if settings.search_fraction is not None:
+        settings, history.search = search_depth(
+            replicas, settings, settings.search_fraction, history.monitor, journal, listen
+        )
+        for replica in replicas:
+            replica.go_by(settings)
     for finished in grow(replicas, settings, history, journal, listen):
         listen(finished)
     result = finish(replicas, settings, history, journal, listen)

@@ -48,6 +48,7 @@ class Settings:
     init: str = "fresh"
     schedule: str = "sequential"
     augment: Callable[[int], keras.Layer] | None = None
+    search_fraction: float | None = None
     predictor: Supervised = field(default_factory=Supervised)
     """What trains a classifier or regressor where the objective's own head is none."""
 

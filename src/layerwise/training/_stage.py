@@ -58,7 +58,9 @@ class _Attempt:
     ) -> None:
         self.replica, self.depth, self.number = replica, depth, number
         self.journal, self.listen = journal, listen
-        self.name = f"stage-{depth:04d}-{replica.index}" + (f"-retry-{number}" if number else "")
+        self.name = f"{replica.prefix}stage-{depth:04d}-{replica.index}" + (
+            f"-retry-{number}" if number else ""
+        )
         self.grown = replica.sprout(depth, 0.5**number)
         self.plan = self.grown.plan(replica.settings)
         self._started = time.perf_counter()
