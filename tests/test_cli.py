@@ -38,7 +38,10 @@ NAMES = [
     "supervised-mnist",
     "none-mnist",
     "predsim-mnist",
+    "forward-forward-mnist",
     "label-curve-mnist",
+    "abalone",
+    "greedy-cnn-cifar10",
 ]
 SMALL = ("blobs-supervised", "--epochs", "2", "--max-depth", "2")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import pickle
 import struct
 import warnings
@@ -851,3 +852,58 @@ def test_the_real_cifar10(data_dir):
 def test_the_real_cifar10_starts_with_a_frog(data_dir):
     (_, y), _ = _originals.load("cifar10", data_dir)
     assert y[:5].tolist() == [6, 9, 9, 4, 1]
+
+
+ABALONE_ROWS = (
+    "M,0.455,0.365,0.095,0.514,0.2245,0.101,0.15,15\nF,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21,9\n"
+)
+
+
+def abalone(tmp_path, monkeypatch, rows=3000):
+    """A file of two known rows and others by a rule, accepted as the original."""
+    random = np.random.RandomState(0).random((rows - 2, 7))
+    more = "".join(
+        f"{'MFI'[i % 3]},{','.join(f'{v:.4f}' for v in values)},{1 + i % 20}\n"
+        for i, values in enumerate(random)
+    )
+    folder = tmp_path / "abalone"
+    folder.mkdir()
+    text = (ABALONE_ROWS + more).encode()
+    (folder / "abalone.data").write_bytes(text)
+    sums = {"abalone.data": hashlib.md5(text).hexdigest()}
+    monkeypatch.setitem(_originals._FOLDERS, "abalone", ("abalone", sums))
+    return random
+
+
+def test_abalone_is_read_and_standardized(tmp_path, monkeypatch):
+    random = abalone(tmp_path, monkeypatch)
+    (x, y), (x_test, y_test) = _originals.load("abalone", tmp_path)
+    np.testing.assert_allclose(
+        x[:2],
+        [
+            [0, 0, 1, 0.455, 0.365, 0.095, 0.514, 0.2245, 0.101, 0.15],
+            [1, 0, 0, 0.53, 0.42, 0.135, 0.677, 0.2565, 0.1415, 0.21],
+        ],
+        rtol=1e-6,
+    )
+    assert y[:4].tolist() == [15, 9, 1, 2]
+    assert (len(x), len(x_test), len(y_test)) == (2000, 1000, 1000)
+    np.testing.assert_allclose(x_test[-1, 3:], random[-1], atol=1e-4)
+    data = load_dataset("abalone", data_dir=tmp_path)
+    assert data.labels.kind == "values"
+    np.testing.assert_allclose(data.train.x.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(data.train.x.std(axis=0), 1, atol=1e-5)
+    assert set(data.train.y.tolist()) <= set(range(1, 21)), "rings stay rings"
+
+
+def test_abalone_must_be_at_hand(monkeypatch):
+    monkeypatch.delenv("LAYERWISE_DATA", raising=False)
+    with pytest.raises(InputError, match=r"Keras has no data set abalone\. .*--data-dir"):
+        load_dataset("abalone")
+
+
+def test_the_real_abalone(data_dir):
+    (x, y), (x_test, _) = _originals.load("abalone", data_dir)
+    assert (x.shape, x_test.shape) == ((3177, 10), (1000, 10))
+    assert y[:3].tolist() == [15, 7, 9]
+    assert np.concatenate([x, x_test])[:, :3].sum(axis=0).tolist() == [1307, 1342, 1528]

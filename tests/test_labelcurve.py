@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -122,15 +121,3 @@ def test_what_has_no_curve(changed: dict[str, Any], why: str) -> None:
     given = {"data": moons(), "counts": [20], **how(), **changed}
     with pytest.raises(InputError, match=why):
         layerwise.label_curve(**given)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["sda", "dbn", "supervised", "none", "predsim"])
-def test_a_fast_recipe_on_mnist(data_dir: Path, recipe: str) -> None:
-    from layerwise.recipes import Options, find_recipe
-
-    data, arguments = find_recipe(f"{recipe}-mnist").plan(Options(data_dir=data_dir, fast=True))
-    result = layerwise.train(data, **arguments, verbose=0)
-    assert result.test is not None
-    assert data.train.rows == 2000
-    assert result.model.count_params() > 2_000_000

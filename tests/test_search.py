@@ -1,4 +1,4 @@
-"""Choosing the depth on a part of the rows: it is the run on that part, then a run of that depth."""
+"""Choosing the depth on a part of the rows: the run on that part, then a run of that depth."""
 
 from __future__ import annotations
 

@@ -113,6 +113,15 @@ def run(
     search_fraction: Annotated[
         float | None, typer.Option(help="Choose the depth on this part of the training rows.")
     ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Units or channels, where the recipe asks.")
+    ] = None,
+    head_depth: Annotated[
+        int | None, typer.Option(min=1, help="Layers of each head, where the recipe asks.")
+    ] = None,
+    top_units: Annotated[
+        int | None, typer.Option(min=1, help="Units of the top block, where the recipe asks.")
+    ] = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="A minute-long form on fewer rows and epochs.")
     ] = False,
@@ -141,6 +150,9 @@ def run(
         cache_dir=cache_dir,
         cache_limit=cache_limit,
         data_dir=data_dir,
+        width=width,
+        head_depth=head_depth,
+        top_units=top_units,
         fast=fast or None,
     )
     run_recipe(recipe, options, out, as_json=json)

@@ -25,6 +25,7 @@ def run_recipe(name: str, options: Options, out: Path | None, *, as_json: bool) 
     recipe = find_recipe(name)
     if recipe.labels:
         raise InputError(f"{name} is a label curve: run `layerwise label-curve {name}`.")
+    recipe.check(options)
     data, arguments = recipe.plan(options)
     folder = out or new_folder(name)
     given = {key: value for key, value in asdict(options).items() if value is not None}

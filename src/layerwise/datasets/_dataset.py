@@ -205,9 +205,10 @@ class Dataset:
         """
         kind = self.labels.kind if self.labels else None
         train, more = self.train, self.unlabeled
+        how = ("search_fraction", "Take a larger part.")
         if more is not None and more.rows > 1:
-            more = hold_out(more, fraction, seed, None)[1]
-        return replace(self, train=hold_out(train, fraction, seed, kind)[1], unlabeled=more)
+            more = hold_out(more, fraction, seed, None, *how)[1]
+        return replace(self, train=hold_out(train, fraction, seed, kind, *how)[1], unlabeled=more)
 
     def first(self, rows: int) -> Dataset:
         """The same data with no more than so many of the first training rows."""

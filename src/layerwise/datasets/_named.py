@@ -33,12 +33,14 @@ def load_dataset(
       tables, each column standardized by the training rows; a quarter is for test.
     - `mnist`, `fashion-mnist` `(28, 28)`, `cifar10` `(32, 32, 3)`: pixels from 0 to 1, the
       published test part.
+    - `abalone`: sex as three columns and seven measurements, standardized by the training rows;
+      the number of rings, as it is; the last 1,000 of 4,177 rows are for test.
 
     Args:
         name: one of the names above.
         validation_split: the share of the training rows held out to choose the depth; 0 for none.
         seed: of the splits; `blobs` and the published test parts are fixed.
-        data_dir: for the last three, a folder with the original files; default: the environment
+        data_dir: for the last four, a folder with the original files; default: the environment
             variable LAYERWISE_DATA, else what `keras.datasets` can reach.
 
     Raises:
@@ -63,8 +65,10 @@ def load_dataset(
     data = Dataset.from_arrays(
         *train, validation_split=validation_split, test_data=test, seed=seed, name=name
     )
-    if name in _originals.NAMES:
+    if name in _originals.IMAGES:
         return _from_zero_to_one(data)
+    if name == "abalone":
+        return _standardized(data, targets=False)
     return _standardized(data) if name in _TABLES else data
 
 
@@ -100,14 +104,15 @@ def _scikit_learn(name: str, seed: int) -> tuple[tuple[Any, Any], tuple[Any, Any
     return (x_train, y_train), (x_test, y_test)
 
 
-def _standardized(data: Dataset) -> Dataset:
+def _standardized(data: Dataset, *, targets: bool = True) -> Dataset:
     """Mean 0 and spread 1 by the training rows alone, targets that are values included."""
+    keep = data.classes is not None or not targets
 
     def scaled(split: Split | None) -> Split | None:
         if split is None:
             return None
         x = (split.x - mean) / np.where(spread > 0, spread, 1)
-        y = split.y if data.classes is not None else (split.y - y_mean) / y_spread
+        y = split.y if keep else (split.y - y_mean) / y_spread
         return Split(x.astype(split.x.dtype), y.astype(split.y.dtype), split.sample_weight)
 
     mean, spread = data.train.x.mean(axis=0), data.train.x.std(axis=0)

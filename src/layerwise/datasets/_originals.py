@@ -1,4 +1,5 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 from their original files, MD5-checked, or through Keras."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and Abalone from their original files, MD5-checked; the images
+also through Keras."""
 
 from __future__ import annotations
 
@@ -36,21 +37,25 @@ _CIFAR10 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+_ABALONE = {"abalone.data": "a769fd0119787cac09158fe08971e480"}
 _FOLDERS = {
     "mnist": ("mnist", _MNIST),
     "fashion-mnist": ("fashion-mnist", _FASHION),
     "cifar10": ("cifar-10-batches-py", _CIFAR10),
+    "abalone": ("abalone", _ABALONE),
 }
+IMAGES = ("mnist", "fashion-mnist", "cifar10")
 NAMES = tuple(_FOLDERS)
+ABALONE_TEST_ROWS = 1000
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Pair, Pair]:
-    """`(x, y)` for training and for test: images of uint8, labels of int.
+    """`(x, y)` for training and for test: images of uint8, labels of int; Abalone in its order.
 
     Args:
         name: one of `NAMES`.
         data_dir: the folder that holds the set's own folder of original files; default: the
-            environment variable LAYERWISE_DATA. Without either, `keras.datasets` loads the set,
+            environment variable LAYERWISE_DATA. Without either, `keras.datasets` loads images,
             from its cache or the internet.
 
     Raises:
@@ -73,7 +78,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Pair, Pair
             raise InputError(
                 f"{path} is not the original file: its MD5 is {found}, expected {expected}."
             )
-    return _cifar(folder) if name == "cifar10" else _idx(folder)
+    return {"cifar10": _cifar, "abalone": _abalone}.get(name, _idx)(folder)
 
 
 def _idx(folder: Path) -> tuple[Pair, Pair]:
@@ -100,9 +105,25 @@ def _cifar(folder: Path) -> tuple[Pair, Pair]:
     return train, read("test_batch")
 
 
+def _abalone(folder: Path) -> tuple[Pair, Pair]:
+    """Sex as three columns of 0 and 1, seven measurements; the number of rings."""
+    rows = np.genfromtxt(folder / "abalone.data", dtype=str, delimiter=",")
+    sex = rows[:, :1] == np.array([["F", "I", "M"]])
+    x = np.concatenate([sex, rows[:, 1:-1]], axis=1, dtype=np.float32, casting="unsafe")
+    y = rows[:, -1].astype(np.float32)
+    last = len(x) - ABALONE_TEST_ROWS
+    return (x[:last], y[:last]), (x[last:], y[last:])
+
+
 def _from_keras(name: str) -> tuple[Pair, Pair]:
     import keras
 
+    if name not in IMAGES:
+        raise InputError(
+            f"Keras has no data set {name}. Put its original files into a folder "
+            f"{_FOLDERS[name][0]}/ and name the folder above it with `--data-dir`, or in the "
+            "environment variable LAYERWISE_DATA."
+        )
     module = getattr(keras.datasets, name.replace("-", "_"))
     try:
         (x_train, y_train), (x_test, y_test) = module.load_data()

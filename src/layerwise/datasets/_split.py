@@ -42,11 +42,17 @@ class Split:
 
 
 def hold_out(
-    split: Split, fraction: float | int, seed: int, kind: Literal["classes", "values"] | None
+    split: Split,
+    fraction: float | int,
+    seed: int,
+    kind: Literal["classes", "values"] | None,
+    name: str = "validation_split",
+    advice: str = "Pass `validation_data=` to use rows of your own, or `validation_split=0`.",
 ) -> tuple[Split, Split]:
     """Deal rows into a part to train on and a part of `fraction`, or so many rows, to validate on.
 
-    Classes keep their shares in both parts. The order of the rows is kept.
+    Classes keep their shares in both parts. The order of the rows is kept. An error calls the
+    fraction `name` and ends with the advice.
 
     Raises:
         InputError: a part would be empty, or a class has fewer than two rows.
@@ -64,7 +70,6 @@ def hold_out(
         )
     except ValueError as error:
         raise InputError(
-            f"{split.rows} rows cannot be split with validation_split={fraction}: {error} "
-            "Pass `validation_data=` to use rows of your own, or `validation_split=0`."
+            f"{split.rows} rows cannot be split with {name}={fraction}: {error} {advice}"
         ) from error
     return split.take(np.sort(train)), split.take(np.sort(held))

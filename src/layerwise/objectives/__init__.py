@@ -22,6 +22,7 @@ from layerwise.objectives._protocol import loss_of as loss_of
 from layerwise.objectives._protocol import needs_targets as needs_targets
 from layerwise.objectives._protocol import one_layer as one_layer
 from layerwise.objectives._protocol import predicts_targets as predicts_targets
+from layerwise.objectives._protocol import scored_by as scored_by
 from layerwise.objectives._protocol import stage_metrics as stage_metrics
 from layerwise.objectives._protocol import stage_target as stage_target
 from layerwise.objectives._protocol import stitched_by as stitched_by

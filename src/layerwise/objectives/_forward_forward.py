@@ -146,6 +146,14 @@ class ForwardForward(Described, name="forward_forward"):
         outputs = seen if classifier is None else classifier(seen)
         return keras.Model(inputs, outputs, name="layerwise")
 
+    def score(
+        self, blocks: Sequence[keras.Layer], x: Array, y: Array, targets: Targets
+    ) -> dict[str, float]:
+        """How often the slow classifier, which tries every label, is right."""
+        assert targets.n_classes is not None
+        guess = classify_by_goodness(blocks, x, targets.n_classes, self)
+        return {"goodness_accuracy": float(np.mean(guess == y))}
+
 
 def _unit_rows(x: Array) -> Array:
     rows = np.asarray(x, np.float32).reshape(len(x), -1)

@@ -46,6 +46,8 @@ class Objective(Protocol):
       trunk is run on each, and `loss` gets the dictionary as `x`. With it comes
     - `stitch(blocks, classifier) -> keras.Model`: the network from the data to the classifier's
       output, or to what the classifier gets where it is None. Both may have a keyword `targets`.
+    - `score(blocks, x, y, targets) -> {name: value}`: more metrics of the grown network, from the
+      raw test rows and their labels.
     - `fresh_head = True`: a head that is of no use to the next stage is never carried on.
     - `one_layer = True`: the block must be one Dense layer, so no two of them train together.
     - `needs_targets = True`: refuse to train without labels.
@@ -120,6 +122,14 @@ def stitched_by(
 
 def _told(method: Callable[..., Any], targets: Targets) -> dict[str, Any]:
     return {"targets": targets} if "targets" in inspect.signature(method).parameters else {}
+
+
+def scored_by(
+    objective: Objective, blocks: Sequence[keras.Layer], x: Tree, y: Tree, targets: Targets
+) -> dict[str, float]:
+    """What else the objective says of the grown network on test rows."""
+    method = getattr(objective, "score", None)
+    return {} if method is None else dict(method(blocks, x, y, targets))
 
 
 def check_values(objective: Objective, x: Tree, y: Tree) -> None:

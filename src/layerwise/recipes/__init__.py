@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from layerwise.datasets import Dataset
 from layerwise.errors import InputError
 
-_OF_THE_DATA = ("data_dir", "validation_split", "fast")
+OWN = ("width", "head_depth", "top_units")
+"""Options that only some recipes have."""
+_NO_ARGUMENTS = ("data_dir", "validation_split", "fast", *OWN)
 """Options that are no arguments of `train`."""
 
 
@@ -36,6 +38,12 @@ class Options:
     data_dir: Path | None = None
     fast: bool | None = None
     """A minute-long form on fewer rows and epochs, for those that have one."""
+    width: int | None = None
+    """Units or channels of the first block."""
+    head_depth: int | None = None
+    """Layers with weights in the head of each stage."""
+    top_units: int | None = None
+    """Units of the top block."""
 
     @classmethod
     def from_json(cls, given: Any) -> Options:
@@ -52,7 +60,7 @@ class Options:
 
     def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
         """A recipe's arguments of `train` with the user's in their place."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _OF_THE_DATA}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NO_ARGUMENTS}
         return {**defaults, **{name: value for name, value in given.items() if value is not None}}
 
 
@@ -77,6 +85,14 @@ class Recipe:
     """The published figure of the chosen network, and what differs here."""
     labels: Sequence[int] = ()
     """Where the experiment is a label curve, at so many labels."""
+    own: Sequence[str] = ()
+    """Those of the options that only some recipes have that this one has."""
+
+    def check(self, options: Options) -> None:
+        """Raise `InputError` where an option says nothing to this recipe."""
+        for name in OWN:
+            if getattr(options, name) is not None and name not in self.own:
+                raise InputError(f"{self.name} has no option --{name.replace('_', '-')}.")
 
 
 def find_recipe(name: str) -> Recipe:
@@ -95,9 +111,12 @@ def find_recipe(name: str) -> Recipe:
 def all_recipes() -> list[Recipe]:
     """Every recipe, the default one first."""
     from layerwise.recipes import _mnist
+    from layerwise.recipes._abalone import ABALONE
+    from layerwise.recipes._cifar import GREEDY_CNN
     from layerwise.recipes._digits import DIGITS
     from layerwise.recipes._tutorials import BLOBS_AUTOENCODER, BLOBS_SUPERVISED, CIFAR10_SUPERVISED
 
     mnist = [_mnist.SDA, _mnist.DBN, _mnist.SUPERVISED, _mnist.NONE, _mnist.PREDSIM]
-    mnist += [_mnist.LABEL_CURVE]
-    return [DIGITS, BLOBS_SUPERVISED, BLOBS_AUTOENCODER, CIFAR10_SUPERVISED, *mnist]
+    mnist += [_mnist.FORWARD_FORWARD, _mnist.LABEL_CURVE]
+    tutorials = [BLOBS_SUPERVISED, BLOBS_AUTOENCODER, CIFAR10_SUPERVISED]
+    return [DIGITS, *tutorials, *mnist, ABALONE, GREEDY_CNN]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
+
 from layerwise.checkpoint import Journal
 from layerwise.errors import DivergedError
 from layerwise.finetune import FineTune
+from layerwise.growth import path
 from layerwise.history import History, Metric, Metrics, higher_is_better
+from layerwise.objectives import scored_by
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._compare import compare
 from layerwise.training._records import combine_metrics
@@ -17,6 +21,7 @@ from layerwise.training._result import TrainResult, best_replicate, network
 from layerwise.training._settings import Settings
 from layerwise.training._tune import tune, tune_network
 from layerwise.training._tune_trunk import tune_trunk
+from layerwise.training._view import targets_of
 from layerwise.training._whole import score
 
 
@@ -68,7 +73,7 @@ def finish(
         listen(PhaseStarted("scoring the test set", 0))
         history.test = combine_metrics(
             [
-                None if model is None else score(replica, model, depth, data.test)
+                None if model is None else _test_scores(replica, model, depth, history)
                 for replica, model in zip(replicas, models, strict=True)
             ]
         )
@@ -101,11 +106,31 @@ def _record(spec: FineTune, steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return record
 
 
+def _test_scores(
+    replica: Replica, model: keras.Model, depth: int, history: History
+) -> dict[str, float]:
+    """The metrics of the network on the test rows; with what the objective says of its blocks,
+    where they are as they grew."""
+    data = replica.data
+    assert data.test is not None
+    scores = score(replica, model, depth, data.test)
+    if _kept_tuning(history) or data.labels is None:
+        return scores
+    blocks = [block.layer for block in path(replica.stages[:depth])]
+    targets = targets_of(data, tuple(data.train.x.shape[1:]))
+    objective = replica.settings.objective(depth)
+    return {**scores, **scored_by(objective, blocks, data.test.x, data.test.y, targets)}
+
+
+def _kept_tuning(history: History) -> bool:
+    return history.fine_tune is not None and bool(history.fine_tune["kept"])
+
+
 def _known_test(history: History, depth: int) -> Metrics | None:
     """The chosen network's test metrics, where its stage was scored as the whole network is."""
     stage = history.stages[depth - 1]
-    tuned = history.fine_tune is not None and history.fine_tune["kept"]
-    return stage.test if stage.objective == "supervised" and not tuned else None
+    known = stage.objective == "supervised" and not _kept_tuning(history)
+    return stage.test if known else None
 
 
 def _values(metric: Metric) -> Sequence[float | None]:

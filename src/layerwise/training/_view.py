@@ -116,7 +116,13 @@ class View:
             return None
         shape, dtype, blocks = self._raw["train"].x.shape[1:], str(self._raw["train"].x.dtype), []
         augment = self._augment(seed)
-        attach(augment, shape, dtype, "`augment`")
+        augmented = attach(augment, shape, dtype, "`augment`")
+        if augmented != shape:
+            raise InputError(
+                f"`augment` must leave the shape of a row as it is, {shape}, out of training too. "
+                f"Received: {augmented}. For crops of padded images take "
+                "`keras.layers.RandomTranslation`."
+            )
         for block in self._passed:
             layer, shape = duplicate(block.layer, shape, dtype)
             dtype = layer.compute_dtype
