@@ -893,7 +893,7 @@ def test_abalone_is_read_and_standardized(tmp_path, monkeypatch):
     assert data.labels.kind == "values"
     np.testing.assert_allclose(data.train.x.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(data.train.x.std(axis=0), 1, atol=1e-5)
-    assert set(data.train.y.tolist()) <= set(range(1, 21)), "rings stay rings"
+    assert set(data.train.y.ravel().tolist()) <= set(range(1, 21)), "rings stay rings"
 
 
 def test_abalone_must_be_at_hand(monkeypatch):
