@@ -107,7 +107,9 @@ def when(kind: str, data_dir: Path | None, seed: int) -> dict[str, float]:
     name, moment = kind.split(", ")
     data = layerwise.load_dataset(name, seed=seed)
     units, rate = (10, 1e-3) if name == "blobs" else (64, 1e-3)
-    tune = layerwise.FineTune(rate, epochs=50, patience=10, when=moment)
+    tune = None
+    if moment != "never":
+        tune = layerwise.FineTune(rate, epochs=50, patience=10, when=moment)
     result = layerwise.train(
         data,
         block=lambda _: layers.Dense(units, activation="relu", kernel_initializer="he_uniform"),
@@ -116,7 +118,7 @@ def when(kind: str, data_dir: Path | None, seed: int) -> dict[str, float]:
         epochs=50,
         max_depth=3,
         depth_rule=layerwise.FixedDepth(keep="last"),
-        fine_tune=None if moment == "never" else tune,
+        fine_tune=tune,
         seed=seed,
         verbose=0,
     )
@@ -148,7 +150,7 @@ def measured(table: str, kind: str, data_dir: Path | None, seed: int) -> dict[st
     command = [sys.executable, __file__, table, "--one", kind, "--seed", str(seed)]
     if data_dir is not None:
         command += ["--data-dir", str(data_dir)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
