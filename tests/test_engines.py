@@ -218,7 +218,7 @@ def _no_compiling(*_: object, **__: object) -> None:
 
 
 def _count_traces(engine: object) -> list[int]:
-    programs = engine._programs.values()  # type: ignore[attr-defined]
+    programs = [p for p, _ in engine._programs.values()]  # type: ignore[attr-defined]
     return [p.train._cache_size() + p.evaluate._cache_size() for p in programs]
 
 

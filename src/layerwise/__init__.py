@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from layerwise.depth import OneStandardError as OneStandardError
     from layerwise.depth import Plateau as Plateau
     from layerwise.errors import LayerwiseError as LayerwiseError
+    from layerwise.estimators import LayerwiseClassifier as LayerwiseClassifier
+    from layerwise.estimators import LayerwiseRegressor as LayerwiseRegressor
+    from layerwise.estimators import LayerwiseTransformer as LayerwiseTransformer
     from layerwise.finetune import FineTune as FineTune
     from layerwise.history import History as History
     from layerwise.labelcurve import LabelCurve as LabelCurve
@@ -57,6 +60,9 @@ _ROOMS = {
     "OneStandardError": "depth",
     "Plateau": "depth",
     "LayerwiseError": "errors",
+    "LayerwiseClassifier": "estimators",
+    "LayerwiseRegressor": "estimators",
+    "LayerwiseTransformer": "estimators",
     "FineTune": "finetune",
     "History": "history",
     "LabelCurve": "labelcurve",

@@ -7,6 +7,8 @@ both alike; `_watch` is what they tell while they train, `_recall` what callback
 
 from __future__ import annotations
 
+import functools
+
 import keras
 
 from layerwise._typing import EngineName
@@ -44,6 +46,12 @@ def make_engine(name: EngineName) -> Engine:
         from layerwise.engine._fit import FitEngine
 
         return FitEngine()
+    return _the_compiled()
+
+
+@functools.cache
+def _the_compiled() -> Engine:
+    """One for the whole process: a second training of the same shapes compiles nothing."""
     from layerwise.engine._compiled import CompiledEngine
 
     return CompiledEngine()

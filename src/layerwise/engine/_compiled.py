@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from layerwise.engine._session import Session, on_device, read_state
 from layerwise.engine._watch import Watch
 
 _PROGRAMS_KEPT = 16
+_BYTES_KEPT = 256 << 20
+"""Of the variables that programs were traced on: each program holds those of its first stage."""
 
 
 class CompiledEngine:
@@ -31,7 +34,7 @@ class CompiledEngine:
 
     def __init__(self) -> None:
         _use_persistent_cache()
-        self._programs: OrderedDict[Hashable, Any] = OrderedDict()
+        self._programs: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
@@ -55,7 +58,8 @@ class CompiledEngine:
                 return layer(batch, training=False)
 
         key = layer_key(layer)
-        program = self._remembered(("forward", key) if key else None, lambda: jax.jit(apply))
+        held = _bytes_of(layer.variables)
+        program = self._remembered(("forward", key) if key else None, lambda: jax.jit(apply), held)
         values = [[v.value for v in group] for group in _variables_of(layer)]
         return lambda batch: program(*values, batch)
 
@@ -74,20 +78,31 @@ class CompiledEngine:
         # An optimizer that was built while a head was frozen knows fewer variables.
         known = len(problem.optimizer.variables)
         alike = (parts, known, problem.objective, problem.targets, problem.batch_size)
+        held = _bytes_of([*problem.model.variables, *problem.optimizer.variables])
         return self._remembered(
-            alike if told else None, lambda: Program(problem.model, problem.batch_size)
+            alike if told else None, lambda: Program(problem.model, problem.batch_size), held
         )
 
-    def _remembered(self, key: Hashable | None, make: Callable[[], Any]) -> Any:
-        """What was made for this key before, or a new one; the oldest are forgotten."""
+    def _remembered(self, key: Hashable | None, make: Callable[[], Any], held: int) -> Any:
+        """What was made for this key before, or a new one that holds so many bytes.
+
+        The oldest are forgotten where they are too many or hold too much; never the newest.
+        """
         if key is None:
             return make()
         if key not in self._programs:
-            self._programs[key] = make()
+            self._programs[key] = make(), held
         self._programs.move_to_end(key)
-        while len(self._programs) > _PROGRAMS_KEPT:
+        while len(self._programs) > 1 and (
+            len(self._programs) > _PROGRAMS_KEPT
+            or sum(size for _, size in self._programs.values()) > _BYTES_KEPT
+        ):
             self._programs.popitem(last=False)
-        return self._programs[key]
+        return self._programs[key][0]
+
+
+def _bytes_of(variables: Sequence[Any]) -> int:
+    return sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables)
 
 
 def _variables_of(layer: keras.Layer) -> tuple[list[Any], list[Any]]:
