@@ -218,7 +218,10 @@ def _no_compiling(*_: object, **__: object) -> None:
 
 
 def _count_traces(engine: object) -> list[int]:
-    programs = [p for p, _ in engine._programs.values()]  # type: ignore[attr-defined]
+    from layerwise.engine._program import Program
+
+    remembered = engine._programs.values()  # type: ignore[attr-defined]
+    programs = [program for program, _ in remembered if isinstance(program, Program)]
     return [p.train._cache_size() + p.evaluate._cache_size() for p in programs]
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.datasets._arrays import Kind, Labels
+from layerwise.datasets._images import Color, Damaged, read_images
 from layerwise.datasets._rows import joined, like, pair, read, stacked, without_label
 from layerwise.datasets._split import Split, hold_out
 from layerwise.errors import InputError, complaint
@@ -114,6 +116,51 @@ class Dataset:
                 whole, validation_split, seed, labels.kind if labels else None
             )
         return cls(whole, validation, test, labels, name, more)
+
+    @classmethod
+    def from_images(
+        cls,
+        folder: str | Path,
+        *,
+        size: int | tuple[int, int] | None = None,
+        color: Color = "auto",
+        damaged: Damaged = "refuse",
+        validation_split: float = 0.2,
+        test_folder: str | Path | None = None,
+        seed: int = 0,
+    ) -> Dataset:
+        """Read a folder that has a sub-folder of PNG and JPEG files for each class.
+
+        Pixels become numbers from 0 to 1, `(n_samples, height, width, channels)` in float32.
+
+        Args:
+            folder: the names of its sub-folders are the labels.
+            size: height and width, or one number for both, that each image is scaled to; None
+                where all have one size already.
+            color: `"rgb"`, `"gray"`, or `"auto"`: gray if every image is.
+            damaged: `"refuse"` names the files that cannot be decoded; `"skip"` leaves them out
+                with a warning that names them.
+            validation_split, seed: as in `from_arrays`.
+            test_folder: with the same sub-folders, for the test rows.
+
+        Raises:
+            InputError: there are no images of two classes, sizes differ, or files are damaged.
+        """
+        how: dict[str, Any] = {"size": size, "color": color, "damaged": damaged}
+        whole = read_images(Path(folder), **how)
+        test = None
+        if test_folder is not None:
+            height, width, channels = whole.x.shape[1:]
+            how |= {"size": (height, width), "color": "gray" if channels == 1 else "rgb"}
+            test = read_images(Path(test_folder), **how)
+        return cls.from_arrays(
+            whole.x,
+            whole.labels,
+            test_data=None if test is None else (test.x, test.labels),
+            validation_split=validation_split,
+            seed=seed,
+            name=Path(folder).name,
+        )
 
     @property
     def classes(self) -> NDArray[Any] | None:
