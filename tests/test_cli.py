@@ -95,6 +95,20 @@ def test_the_doctor_shows_versions_and_room(tmp_path: Path) -> None:
     found = dict(line.split(None, 1) for line in ended.out.splitlines())
     assert found["keras"].strip() == keras.version()
     assert found["backend"].strip() == "jax"
+    assert re.search(r"matrix products +[1-9][\d,]* GFLOP/s", ended.out)
+    assert re.search(r"self-test +two stages on wine in [\d.]+ s, test accuracy \d", ended.out)
+    assert 'pip install "layerwise[torch]"' in ended.out
+
+
+def test_the_doctor_says_when_training_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    from layerwise import doctor
+
+    monkeypatch.setattr(doctor, "_GOOD", 1.5)
+    assert re.search(r"self-test +FAILED: .* expected more than 1.5", call("doctor").out)
+
+
+def test_the_doctor_measures_room(tmp_path: Path) -> None:
+    ended = call("doctor", "--out", tmp_path / "not" / "yet")
     free = shutil.disk_usage(tmp_path).free / 2**30
     assert abs(float(re.search(r"([\d.]+) GB", ended.out)[1]) - free) < 5  # type: ignore[index]
     assert list(tmp_path.iterdir()) == []

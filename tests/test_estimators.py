@@ -77,7 +77,7 @@ def test_it_is_what_train_gives() -> None:
         scaled[train],
         Y[train],
         validation_data=(scaled[held_out], Y[held_out]),
-        block=lambda depth: layers.Dense(64, "relu"),
+        block=lambda depth: layers.Dense(128, "relu"),
         epochs=2,
         max_depth=2,
         depth_rule=layerwise.Plateau(2),

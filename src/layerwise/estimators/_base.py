@@ -37,7 +37,7 @@ class LayerwiseBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def __init__(
         self,
         *,
-        width: int = 64,
+        width: int = 128,
         activation: str = "relu",
         block: Callable[[int], keras.Layer] | None = None,
         objective: Any = "supervised",

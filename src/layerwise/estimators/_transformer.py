@@ -34,7 +34,7 @@ class LayerwiseTransformer(LayerwiseBase):
     def __init__(
         self,
         *,
-        width: int = 64,
+        width: int = 128,
         activation: str = "relu",
         block: Any = None,
         objective: Any = "reconstruction",
