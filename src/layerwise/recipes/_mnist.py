@@ -110,7 +110,8 @@ def _none(options: Options) -> tuple[Dataset, dict[str, Any]]:
         None,
         block=whole,
         max_depth=1,
-        optimizer=lambda depth: keras.optimizers.SGD(0.1),
+        # From random weights steps of 1 never start (docs/LOG.md).
+        optimizer=lambda depth: keras.optimizers.SGD(0.3),
         epochs=100,
         batch_size=20,
         callbacks=lambda depth: [
