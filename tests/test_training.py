@@ -555,3 +555,36 @@ def test_a_block_that_tells_rows_no_longer_apart_is_reported(
     assert "gives every row the same output" in (dead.message or "")
     assert dead.stop_reason == StopReason.COMPLETED
     assert "gives every row the same output" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="about programs")
+def test_a_second_training_traces_nothing() -> None:
+    """Of the same shapes, with another seed: all programs are there."""
+    from layerwise.engine import make_engine
+    from layerwise.engine._program import Program
+
+    def traces() -> list[int]:
+        engine: Any = make_engine("auto")
+        known = [program for program, _ in engine._programs.values()]
+        return [p.train._cache_size() for p in known if isinstance(p, Program)]
+
+    how = {"block": lambda depth: layers.Dense(7, "relu"), "epochs": 2, "max_depth": 2}
+    layerwise.train(*two_moons(50), **how, verbose=0)
+    before = traces()
+    layerwise.train(*two_moons(50), **how, seed=1, verbose=0)
+    assert sum(before) > 0
+    assert sorted(traces()) == sorted(before)
+
+
+def test_programs_make_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go where they hold too many bytes; the newest stays whatever it holds."""
+    from layerwise.engine import _compiled
+
+    engine = _compiled.CompiledEngine()
+    monkeypatch.setattr(_compiled, "_BYTES_KEPT", 100)
+    for name, held in [("a", 60), ("b", 30), ("c", 50)]:
+        made = engine._remembered(name, object, held)
+        assert engine._remembered(name, object, held) is made
+    assert list(engine._programs) == ["b", "c"]
+    engine._remembered("d", object, 1000)
+    assert list(engine._programs) == ["d"]

@@ -43,7 +43,7 @@ class LayerwiseBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         objective: Any = "supervised",
         max_depth: int = 5,
         patience: int = 2,
-        epochs: int = 50,
+        epochs: int = 100,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
         validation_fraction: float = 0.2,

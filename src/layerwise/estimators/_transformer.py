@@ -40,7 +40,7 @@ class LayerwiseTransformer(LayerwiseBase):
         objective: Any = "reconstruction",
         max_depth: int = 5,
         patience: int = 2,
-        epochs: int = 50,
+        epochs: int = 100,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
         validation_fraction: float = 0.2,
