@@ -7,9 +7,11 @@ data.
 
 from __future__ import annotations
 
+from layerwise.checkpoint._folder import PREPARATION as PREPARATION
 from layerwise.checkpoint._folder import NoFolder as NoFolder
 from layerwise.checkpoint._folder import Room as Room
 from layerwise.checkpoint._folder import RunFolder as RunFolder
 from layerwise.checkpoint._journal import Journal as Journal
 from layerwise.checkpoint._journal import RunWatch as RunWatch
 from layerwise.checkpoint._network import load as load
+from layerwise.checkpoint._sums import read_finished as read_finished

@@ -23,6 +23,8 @@ from layerwise.progress import Event, Listener, Noted, RunFinished, RunStarted, 
 
 RUN, HISTORY, MODEL = "run.json", "history.json", "model.keras"
 ARTEFACTS = (RUN, HISTORY, MODEL, "depth.svg", "report.html")
+PREPARATION = "preparation.json"
+"""Of a run on a table alone: what turns its columns into the network's inputs."""
 _RUN_LIMIT = 16 << 20
 _MAY_DIFFER = ("versions", "machine")
 """Facts that a resume may find changed: it says so and goes on."""
@@ -69,7 +71,12 @@ class NoFolder:
 
     @contextmanager
     def opened(
-        self, facts: Mapping[str, Any], every: float, room: Room, listen: Listener
+        self,
+        facts: Mapping[str, Any],
+        every: float,
+        room: Room,
+        listen: Listener,
+        preparation: str | None = None,
     ) -> Iterator[Journal]:
         """A journal that remembers nothing."""
         yield Journal()
@@ -85,8 +92,8 @@ class NoFolder:
 
 
 class RunFolder:
-    """A folder with `run.json`, `history.json`, `checkpoints/` and, at the end, `model.keras`,
-    `depth.svg`, `report.html` and `SHA256SUMS`, which vouches for them.
+    """A folder with `run.json`, `history.json`, `checkpoints/`, of a table `preparation.json` and,
+    at the end, `model.keras`, `depth.svg`, `report.html` and `SHA256SUMS`, which vouches for them.
 
     Args:
         path: a folder that does not exist yet, or an empty one; with `resume` that of a run.
@@ -101,10 +108,16 @@ class RunFolder:
         self._request, self._resume = dict(request or {}), resume
         self._facts: Mapping[str, Any] = {}
         self._pictures: Mapping[str, str] = {}
+        self._artefacts: tuple[str, ...] = ARTEFACTS
 
     @contextmanager
     def opened(
-        self, facts: Mapping[str, Any], every: float, room: Room, listen: Listener
+        self,
+        facts: Mapping[str, Any],
+        every: float,
+        room: Room,
+        listen: Listener,
+        preparation: str | None = None,
     ) -> Iterator[Journal]:
         """Own the folder for a run, and give its journal.
 
@@ -113,6 +126,7 @@ class RunFolder:
             every: seconds between two checkpoints inside one training.
             room: what the run will need.
             listen: told of what is found.
+            preparation: of a table, as text, to be kept beside the network.
 
         Raises:
             DiskFullError: not even one stage has room.
@@ -138,6 +152,10 @@ class RunFolder:
                 write_sums(self.path, {RUN: files.digest_json(self._facts)})
                 files.write_json(self.path / RUN, self._facts)
             files.remove_leftovers(self.path)
+            if preparation is not None:
+                # Also in a resume: the session before may have been killed just before this.
+                files.write_text(self.path / PREPARATION, preparation)
+                self._artefacts = (*ARTEFACTS, PREPARATION)
             files.make_folders(self.path / "checkpoints")
             files.remove_leftovers(self.path / "checkpoints")
             run = files.digest_json(self._facts)
@@ -148,7 +166,7 @@ class RunFolder:
         """In a sentence, for somebody who has just stopped the run."""
         if not (self.path / RUN).exists():
             return "The run had not begun: start it again."
-        if "recipe" in self._facts:
+        if {"recipe", "table"} & set(self._facts):
             return f"`layerwise resume {shlex.quote(str(self.path))}` goes on from here."
         return f"`layerwise.resume({str(self.path)!r}, ...)` goes on from here."
 
@@ -181,7 +199,8 @@ class RunFolder:
         sums = read_sums(self.path)
         if MODEL not in sums:
             return None
-        return [name for name in ARTEFACTS if not is_whole(self.path, name, sums.get(name))]
+        names = (*ARTEFACTS, *(name for name in sums if name == PREPARATION))
+        return [name for name in names if not is_whole(self.path, name, sums.get(name))]
 
     def history(self) -> dict[str, Any]:
         """`history.json` of a finished run, whose hash was checked."""
@@ -215,7 +234,9 @@ class RunFolder:
 
     def seal(self) -> None:
         """Vouch for the files of the finished run: from now on it counts as finished."""
-        write_sums(self.path, {name: files.digest_file(self.path / name) for name in ARTEFACTS})
+        write_sums(
+            self.path, {name: files.digest_file(self.path / name) for name in self._artefacts}
+        )
 
     def _compare(self, facts: Mapping[str, Any], listen: Listener) -> None:
         """Refuse to go on with another run than the one that was started."""

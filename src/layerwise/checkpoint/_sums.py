@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from layerwise import files
-from layerwise.errors import DamagedError
+from layerwise.errors import DamagedError, InputError
 
 NAME = "SHA256SUMS"
 _WHOLE = re.compile(r"([0-9a-f]{64}  [a-z.]+\n)+")
@@ -44,3 +44,31 @@ def is_whole(folder: Path, name: str, sha: str | None) -> bool:
             return hashlib.file_digest(stream, "sha256").hexdigest() == sha
     except (FileNotFoundError, DamagedError):
         return False
+
+
+def read_finished(folder: Path, name: str, limit: int) -> bytes:
+    """A file of a finished run, its hash checked.
+
+    Args:
+        folder: of the run.
+        name: of the file.
+        limit: the most bytes that it may have.
+
+    Raises:
+        FileNotFoundError: the run is finished, and has no such file.
+        InputError: there is no finished run.
+        DamagedError: the file is not what was written.
+    """
+    sums = read_sums(folder)
+    if "model.keras" not in sums:
+        raise InputError(
+            f"{folder} holds no finished run. `layerwise resume {folder}` finishes one."
+        )
+    if name not in sums:
+        raise FileNotFoundError(f"The run in {folder} has no {name}.")
+    if not is_whole(folder, name, sums[name]):
+        raise DamagedError(
+            f"{folder / name} is damaged: its hash is not the one in SHA256SUMS. "
+            f"`layerwise resume {folder}` makes it again."
+        )
+    return files.read_bytes(folder, name, limit)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from layerwise.cli._choices import BaselineChoice, EngineChoice, Head, OnDivergence
+from layerwise.cli._table_commands import predict, train
 from layerwise.errors import (
     DamagedError,
     InputError,
@@ -28,34 +29,8 @@ app = typer.Typer(
 )
 
 
-class Head(enum.StrEnum):
-    """What happens to the head between stages."""
-
-    CARRY = "carry"
-    FRESH = "fresh"
-    FROZEN = "frozen"
-
-
-class EngineChoice(enum.StrEnum):
-    """What trains a stage."""
-
-    AUTO = "auto"
-    COMPILED = "compiled"
-    FIT = "fit"
-
-
-class OnDivergence(enum.StrEnum):
-    """What happens when a stage's loss or weights are not finite."""
-
-    STOP = "stop"
-    RETRY = "retry"
-
-
-class BaselineChoice(enum.StrEnum):
-    """How much to compare with."""
-
-    NONE = "none"
-    QUICK = "quick"
+app.command()(train)
+app.command()(predict)
 
 
 @app.command()

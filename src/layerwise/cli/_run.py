@@ -1,4 +1,4 @@
-"""What `layerwise run` does."""
+"""What `layerwise run`, `train` and `resume` do."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any
 import typer
 
 from layerwise.checkpoint import RunFolder
-from layerwise.cli._tables import print_result
+from layerwise.cli._tables import print_findings_of, print_result
 from layerwise.errors import InputError
 from layerwise.history import History
 from layerwise.recipes import Options, Recipe, find_recipe
+from layerwise.recipes.table import TableJob
 from layerwise.training import train
 
 
@@ -26,11 +27,24 @@ def run_recipe(name: str, options: Options, out: Path | None, *, as_json: bool) 
     if recipe.labels:
         raise InputError(f"{name} is a label curve: run `layerwise label-curve {name}`.")
     recipe.check(options)
+    _start(recipe, {"recipe": name}, options, out, as_json=as_json)
+
+
+def run_table(job: TableJob, options: Options, out: Path | None, *, as_json: bool) -> None:
+    """Train on a table; print what was found in its columns, and the summary."""
+    _start(job.recipe(), {"table": job.to_json()}, options, out, as_json=as_json)
+
+
+def _start(
+    recipe: Recipe, what: dict[str, Any], options: Options, out: Path | None, *, as_json: bool
+) -> None:
     data, arguments = recipe.plan(options)
-    folder = out or new_folder(name)
+    if data.findings is not None:
+        print_findings_of(data.findings, as_json=as_json)
+    folder = out or new_folder(recipe.name)
     given = {key: value for key, value in asdict(options).items() if value is not None}
     request: dict[str, Any] = {
-        "recipe": name,
+        **what,
         "options": {key: str(v) if isinstance(v, Path) else v for key, v in given.items()},
         "command": shlex.join(["layerwise", *sys.argv[1:]]),
     }
@@ -39,7 +53,7 @@ def run_recipe(name: str, options: Options, out: Path | None, *, as_json: bool) 
 
 
 def resume_run(folder: Path, data_dir: Path | None, *, as_json: bool) -> None:
-    """Go on with a run of a recipe and print its summary; a finished one is printed at once.
+    """Go on with a run of a recipe or a table and print its summary, at once if it is finished.
 
     Raises:
         InputError: there is no run, or it was started from Python.
@@ -47,12 +61,16 @@ def resume_run(folder: Path, data_dir: Path | None, *, as_json: bool) -> None:
     """
     run = RunFolder(folder, resume=True)
     started = run.started_with()
-    if "recipe" not in started:
+    if not {"recipe", "table"} & set(started):
         raise InputError(
             f"The run in {folder} was started from Python, and its blocks are code. Call "
             f"`layerwise.resume({str(folder)!r}, x, y, block=...)` with what `train` was given."
         )
-    recipe = find_recipe(str(started["recipe"]))
+    recipe = (
+        TableJob.from_json(started["table"]).recipe()
+        if "table" in started
+        else find_recipe(str(started["recipe"]))
+    )
     damaged = run.damaged()
     if damaged == []:
         _print(recipe, History.from_json(json.dumps(run.history())), folder, as_json=as_json)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,10 @@ from layerwise.errors import visible
 from layerwise.history import History
 from layerwise.recipes import Recipe
 from layerwise.report import format_metric, verdict
+from layerwise.tables import Findings
+
+if TYPE_CHECKING:
+    from layerwise.service import Predicted
 
 
 def _console() -> Console:
@@ -36,6 +41,28 @@ def print_findings(findings: Mapping[str, str]) -> None:
     for name, value in findings.items():
         table.add_row(visible(name), visible(value))
     _console().print(table)
+
+
+def print_findings_of(findings: Findings, *, as_json: bool) -> None:
+    """What a table's columns hold, and warnings; the latter go to standard error."""
+    if not as_json:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for title in ("column", "kind", "inputs", "missing", "holds"):
+            table.add_column(title, justify="right" if title in ("inputs", "missing") else "left")
+        for column in findings.columns:
+            numbers = (str(column.inputs), str(column.missing or ""))
+            table.add_row(visible(column.name), column.kind, *numbers, visible(column.detail))
+        _console().print(table)
+        _console().print(visible(f"Target: {findings.target}"), soft_wrap=True)
+    for warning in findings.warnings:
+        typer.echo(visible(f"Warning: {warning}"), err=True)
+
+
+def print_predicted(predicted: Predicted, out: Path) -> None:
+    """Where the predictions are; what the table had that the training table had not."""
+    for note in predicted.notes:
+        typer.echo(visible(f"Warning: {note}"), err=True)
+    typer.echo(visible(f"Predictions: {out}, {predicted.rows:,} rows"))
 
 
 def print_result(recipe: Recipe, history: History, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,9 @@ from layerwise.datasets._arrays import Kind, Labels
 from layerwise.datasets._images import Color, Damaged, read_images
 from layerwise.datasets._rows import joined, like, pair, read, stacked, without_label
 from layerwise.datasets._split import Split, hold_out
+from layerwise.datasets._table import parts_of
 from layerwise.errors import InputError, complaint
+from layerwise.tables import Findings, Preparation
 
 _CHUNK = 1024
 """Rows that are augmented at a time."""
@@ -27,7 +29,7 @@ _CHUNK = 1024
 class Dataset:
     """Rows to train on, to choose the depth on, and to score the chosen model on.
 
-    Make one with `from_arrays` or with `layerwise.load_dataset`.
+    Make one with `from_arrays`, `from_table` or `layerwise.load_dataset`.
 
     Attributes:
         train: what the stages train on.
@@ -36,6 +38,8 @@ class Dataset:
         labels: what the labels are, or None without labels.
         name: for the run's record.
         unlabeled: more rows, for the stages that need no labels, or None.
+        preparation: of a table, what turns new rows of it into inputs; a run folder keeps it.
+        findings: of a table, what its columns hold, and warnings.
     """
 
     train: Split
@@ -44,6 +48,8 @@ class Dataset:
     labels: Labels | None
     name: str = "arrays"
     unlabeled: Split | None = None
+    preparation: Preparation | None = None
+    findings: Findings | None = None
 
     @classmethod
     def from_arrays(
@@ -162,6 +168,47 @@ class Dataset:
             name=Path(folder).name,
         )
 
+    @classmethod
+    def from_table(
+        cls,
+        source: Any,
+        *,
+        target: str,
+        test: Any = None,
+        task: str | None = None,
+        drop: Sequence[str] = (),
+        validation_split: float = 0.2,
+        seed: int = 0,
+        unlabeled: bool = False,
+    ) -> Dataset:
+        """Turn a table with named columns into numbers, learned from the training rows alone.
+
+        Args:
+            source: a CSV, Parquet or NPZ file, or a frame of pandas, polars or PyArrow.
+            target: the column to predict.
+            test: a table of the same columns, to score the chosen model on.
+            task: whether the target is classes or values; default: texts, booleans and few
+                different whole numbers are classes. Values are standardized.
+            drop: columns to leave out; dates and free text must be.
+            validation_split: the share of the rows held out, stratified by class; 0 for none.
+            seed: of the split.
+            unlabeled: whether rows without a target join the rows without labels.
+
+        Raises:
+            InputError, InputTypeError: the file cannot be read, a column cannot be used, or the
+                target is missing somewhere; file, column and row are named.
+            MissingDependencyError: CSV and Parquet need PyArrow.
+
+        Example:
+            >>> from sklearn.datasets import load_wine
+            >>> from layerwise import Dataset
+            >>> data = Dataset.from_table(load_wine(as_frame=True).frame, target="target")
+            >>> data.train.x.shape, data.findings.target
+            ((142, 13), 'target: 3 classes (3 different whole numbers; `--task values` for values)')
+        """
+        parts = parts_of(source, target, test, task, drop, validation_split, seed, unlabeled)
+        return cls(**vars(parts))
+
     @property
     def classes(self) -> NDArray[Any] | None:
         """The labels in the order of a model's outputs, `(n_classes,)`; None for values."""
@@ -199,6 +246,8 @@ class Dataset:
             for part, array in split.tree().items():
                 whole.update(f"{name}.{part}{array.dtype}{array.shape}".encode())
                 whole.update(np.ascontiguousarray(array).data)
+        if self.preparation is not None:
+            whole.update(self.preparation.to_json().encode())
         return whole.hexdigest()
 
     def with_class_weight(self, class_weight: Mapping[Any, float]) -> Dataset:

@@ -69,8 +69,9 @@ def run(
         room = Room(replicas[0].stage_bytes, largest * settings.replicates)
         # Both cost a look at all the data, and are for the folder alone.
         facts, pictures = ({}, {}) if folder.path is None else _shown(data, settings)
+        kept = None if data.preparation is None else data.preparation.to_json()
         try:
-            with folder.opened(facts, settings.checkpoint_every, room, listen) as journal:
+            with folder.opened(facts, settings.checkpoint_every, room, listen, kept) as journal:
                 listen(RunStarted(facts, history.monitor, largest, settings.replicates, pictures))
                 try:
                     result = _grow_and_finish(replicas, settings, history, journal, listen)

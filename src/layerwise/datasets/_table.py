@@ -1,0 +1,122 @@
+"""From a table with a named target to the parts of a data set."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.datasets._arrays import Labels
+from layerwise.datasets._split import Split, hold_out
+from layerwise.errors import InputError, complaint
+from layerwise.tables import (
+    Findings,
+    Preparation,
+    Table,
+    Target,
+    column_of,
+    find_target,
+    fit,
+    open_table,
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a data set is made of."""
+
+    train: Split
+    validation: Split | None
+    test: Split | None
+    unlabeled: Split | None
+    labels: Labels
+    name: str
+    preparation: Preparation
+    findings: Findings
+
+
+def parts_of(
+    source: Any,
+    target: str,
+    test: Any,
+    task: str | None,
+    drop: Sequence[str],
+    validation_split: float,
+    seed: int,
+    unlabeled: bool,
+) -> Parts:
+    """Read, split, learn from the training rows, and write all rows as numbers."""
+    if isinstance(drop, str):
+        raise InputError(complaint("drop", "be a list of column names", drop))
+    table = open_table(source)
+    column = column_of(table, target, "target")
+    goal, said, labelled = find_target(column, task, unlabeled=unlabeled)
+    whole = goal.labels(column.take(labelled))
+    train, validation = _deal(labelled, whole, goal, validation_split, seed)
+    truth = column.take(train)
+    goal = goal.standardized(truth.values)
+    preparation, findings = fit(table, goal, said, goal.labels(truth), train, drop)
+    rest = np.setdiff1d(np.arange(table.rows), labelled)
+    arrays, report = preparation.write(table, [train, validation, rest])
+    more = report.sentences("The rows that are not for training")
+    labels = Labels.learn(goal.labels(truth), goal.kind)
+    test_split = None
+    if test is not None:
+        test_split, told = _test(test, preparation, labels)
+        more += told
+    if len(rest):
+        more.insert(0, f"{len(rest)} rows have no target: they join the rows without labels.")
+    name = Path(source).stem if isinstance(source, str | os.PathLike) else "table"
+    return Parts(
+        _split(arrays[0], goal.labels(truth), labels),
+        _split(arrays[1], goal.labels(column.take(validation)), labels)
+        if len(validation)
+        else None,
+        test_split,
+        Split(arrays[2]) if len(rest) else None,
+        labels,
+        name,
+        preparation,
+        replace(findings, warnings=(*findings.warnings, *more)),
+    )
+
+
+def _split(x: NDArray[Any], y: NDArray[Any], labels: Labels) -> Split:
+    return Split(x, labels.encode(y))
+
+
+def _deal(
+    labelled: NDArray[np.intp], y: NDArray[Any], target: Target, fraction: float, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows to train on and those to validate on, by their numbers in the table."""
+    if not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+        raise InputError(
+            complaint("validation_split", "be 0 or lie strictly between 0 and 1", fraction)
+        )
+    if not fraction:
+        return labelled, labelled[:0]
+    if target.classes is not None:
+        label, count = min(Counter(y.tolist()).items(), key=lambda item: item[1])
+        if count < 2:
+            raise InputError(
+                f"The class {label!r} of the target {target.name!r} has one row, so it cannot be "
+                "both trained and validated on. Remove the row, join classes, or pass "
+                "`--validation-split 0`; a target of numbers may be meant as `--task values`."
+            )
+    train, validation = hold_out(
+        Split(labelled, y), fraction, seed, target.kind, advice="Take another share, or 0 for none."
+    )
+    return train.x, validation.x
+
+
+def _test(source: Any, preparation: Preparation, labels: Labels) -> tuple[Split, list[str]]:
+    table: Table = open_table(source, preparation.as_text)
+    y = labels.encode(preparation.labels(table), "test y")
+    (x,), report = preparation.write(table, [np.arange(table.rows)])
+    return Split(x, y), report.sentences(f"test ({table.name})")

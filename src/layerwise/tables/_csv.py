@@ -1,0 +1,134 @@
+"""CSV files by PyArrow: types found over the whole file, errors with their line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+
+from layerwise.errors import InputError
+from layerwise.tables._column import Column, from_series
+from layerwise.tables._read import FrameTable, Table, first_line
+
+MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None", "?")
+"""What a CSV file writes for a missing value; `?` is that of the UCI repository."""
+_GROUP_BYTES = 32 << 20
+"""Text that may belong to the columns that are in memory together."""
+_RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+
+
+def open_csv(path: Path, as_text: Collection[str]) -> Table:
+    """A CSV file as a table: a small one in memory, a large one read some columns at a time."""
+    names = _header(path)
+    if len(set(names)) < len(names) or "" in names:
+        return _Nameless(str(path), tuple(names))
+    count = min(len(names), math.ceil(path.stat().st_size / _GROUP_BYTES))
+    if count <= 1:
+        return FrameTable(str(path), _read(path, names, as_text))
+    size = math.ceil(len(names) / count)
+    return _LargeCsv(path, names, size, as_text)
+
+
+class _LargeCsv:
+    """A file whose columns are never in memory all together."""
+
+    def __init__(self, path: Path, names: Sequence[str], size: int, as_text: Any) -> None:
+        self.name, self.names = str(path), tuple(names)
+        self._path, self._size, self._as_text = path, size, as_text
+        self.rows = len(_read(path, names[:1], as_text))
+
+    def columns(self, wanted: Collection[str]) -> Iterator[Column]:
+        left = [name for name in self.names if name in wanted]
+        for start in range(0, len(left), self._size):
+            names = left[start : start + self._size]
+            frame = _read(self._path, names, self._as_text)
+            for name in names:
+                yield from_series(frame.get_column(name), name)
+
+
+class _Nameless:
+    """A file whose header is refused: nothing else of it is read."""
+
+    rows = 0
+
+    def __init__(self, name: str, names: tuple[str, ...]) -> None:
+        self.name, self.names = name, names
+
+    def columns(self, wanted: Collection[str]) -> Iterator[Column]:
+        return iter(())
+
+
+def _options() -> dict[str, Any]:
+    from pyarrow import csv
+
+    return {
+        # With threads PyArrow names no row in its errors, and holds more of the text at a time.
+        "read_options": csv.ReadOptions(use_threads=False),
+        "parse_options": csv.ParseOptions(newlines_in_values=True),
+    }
+
+
+def _header(path: Path) -> list[str]:
+    """The names of the columns.
+
+    Raises:
+        InputError: the file is empty, or no text.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    with path.open("rb") as stream:
+        start = stream.read(1 << 16)
+    if not start.strip():
+        raise InputError(f"{path} is empty: it must hold a header and a row at least.")
+    if b"\0" in start:
+        line = start[: start.index(b"\0")].count(b"\n") + 1
+        raise InputError(
+            f"{path} is no CSV file: line {line} holds a NUL byte, as binary files and UTF-16 do. "
+            "Save it as CSV in UTF-8."
+        )
+    try:
+        with csv.open_csv(path, **_options()) as reader:
+            names = list(reader.schema.names)
+    except UnicodeDecodeError as error:
+        raise InputError(f"The header of {path} is no text in UTF-8. Save it in UTF-8.") from error
+    except pa.ArrowException as error:
+        raise _unreadable(path, error) from error
+    if len(names) == 1 and re.search(r"[;\t|]", names[0]):
+        raise InputError(
+            f"{path} must separate its columns by commas. Its header is {names[0]!r}. Save it so."
+        )
+    return names
+
+
+def _read(path: Path, names: Sequence[str], as_text: Collection[str]) -> nw.DataFrame[Any]:
+    """Some columns of the file, with types that hold for all rows."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    convert = csv.ConvertOptions(
+        include_columns=list(names),
+        column_types={name: pa.string() for name in names if name in as_text},
+        null_values=list(MISSING),
+        strings_can_be_null=True,
+    )
+    try:
+        table = csv.read_csv(path, convert_options=convert, **_options())
+    except pa.ArrowException as error:
+        raise _unreadable(path, error) from error
+    return nw.from_native(table, eager_only=True)
+
+
+def _unreadable(path: Path, error: BaseException) -> InputError:
+    found = _RAGGED.search(str(error))
+    if found is None:
+        return InputError(f"{path} is no whole CSV file: {first_line(error)}.")
+    line, expected, came = (int(part) for part in found.groups())
+    return InputError(
+        f"{path} is ragged: line {line} has {came} {'column' if came == 1 else 'columns'}, and the "
+        f"header {expected}. Mend the line; a quote may be open there."
+    )

@@ -1,0 +1,184 @@
+"""What turns the columns of a table into the inputs of a network: learned once, kept as data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layerwise.errors import InputError
+from layerwise.tables import _json
+from layerwise.tables._code import Code, Floats, Noticed
+from layerwise.tables._column import Column
+from layerwise.tables._read import Table, named, open_table
+from layerwise.tables._target import Target
+
+
+@dataclass(frozen=True)
+class Report:
+    """What turning a table came upon.
+
+    Attributes:
+        extra: columns of the table that the preparation does not know.
+        unseen: by column, values that the training rows did not have, and in how many rows they
+            stand; they give zeros.
+        filled: by column, how many missing values were filled with the median where training had
+            none missing.
+    """
+
+    extra: tuple[str, ...] = ()
+    unseen: Mapping[str, Counter[str]] | None = None
+    filled: Mapping[str, int] | None = None
+
+    def sentences(self, where: str) -> list[str]:
+        """The report for people.
+
+        Args:
+            where: the table, such as `"new.csv"`.
+        """
+        said = []
+        if self.extra:
+            said.append(f"{where}: ignored {named(self.extra)}, not in the training table.")
+        for name, values in (self.unseen or {}).items():
+            examples = named([value for value, _ in values.most_common(3)])
+            said.append(
+                f"{where}: {values.total()} rows have a value of {name!r} that the training rows "
+                f"did not have, such as {examples}: it says nothing to the network."
+            )
+        for name, count in (self.filled or {}).items():
+            said.append(
+                f"{where}: {count} missing values of {name!r}, which the training rows always "
+                "had, are filled with the median."
+            )
+        return said
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a table with these columns becomes float32 numbers, learned from the training rows.
+
+    Numbers are standardized, with the median for missing ones and a column that says so where the
+    training rows had some; categories are columns of 0 and 1. `Dataset.from_table` makes one.
+
+    Attributes:
+        target: what is predicted.
+        codes: how each column that is used becomes numbers.
+        ignored: columns of the training table that are not used.
+
+    Example:
+        >>> import layerwise, pandas as pd
+        >>> frame = pd.DataFrame({"size": [1.0, 3.0] * 10, "kind": ["a", "b"] * 10})
+        >>> preparation = layerwise.Dataset.from_table(frame, target="kind").preparation
+        >>> preparation.transform(pd.DataFrame({"size": [1.0, 2.0, None]})).tolist()
+        [[-1.0], [0.0], [0.0]]
+    """
+
+    target: Target
+    codes: tuple[Code, ...]
+    ignored: tuple[str, ...] = ()
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """What each input of the network stands for, `(n_inputs,)`."""
+        return tuple(feature for code in self.codes for feature in code.features)
+
+    @property
+    def as_text(self) -> frozenset[str]:
+        """Columns whose values are texts, whatever they look like."""
+        names = {code.name for code in self.codes if code.as_text}
+        return frozenset(names | ({self.target.name} if self.target.as_text else set()))
+
+    def transform(self, source: Any) -> Floats:
+        """Rows as the network's inputs, `(n_rows, n_inputs)` float32.
+
+        Args:
+            source: a path or a frame with the columns of the training table, in any order; the
+                target may be there.
+
+        Raises:
+            InputError: a column is missing, or holds texts where it held numbers.
+        """
+        return self.transform_with_report(source)[0]
+
+    def transform_with_report(self, source: Any) -> tuple[Floats, Report]:
+        """As `transform`, and what was noticed on the way."""
+        table = open_table(source, self.as_text)
+        (out,), report = self.write(table, [np.arange(table.rows)])
+        return out, report
+
+    def write(
+        self, table: Table, parts: Sequence[NDArray[np.integer]]
+    ) -> tuple[list[Floats], Report]:
+        """Several selections of rows, each as an array of its own, column by column.
+
+        So no more than the arrays and a few columns are ever in memory.
+        """
+        self._check_names(table)
+        starts = np.cumsum([0, *(len(code.features) for code in self.codes)])
+        places = {code.name: (code, starts[i]) for i, code in enumerate(self.codes)}
+        outs = [np.empty((len(rows), starts[-1]), np.float32) for rows in parts]
+        noticed = Noticed()
+        for column in table.columns(set(places)):
+            code, start = places[column.name]
+            for rows, out in zip(parts, outs, strict=True):
+                code.write(column, rows, out[:, start : start + len(code.features)], noticed)
+        known = {*places, *self.ignored, self.target.name}
+        extra = tuple(name for name in table.names if name not in known)
+        return outs, Report(extra, noticed.unseen, noticed.filled)
+
+    def labels(self, table: Table) -> NDArray[Any]:
+        """The target of every row, `(n_rows,)`; values are standardized.
+
+        Raises:
+            InputError: there is no such column, or a label is missing.
+        """
+        return self.target.labels(column_of(table, self.target.name, "target"))
+
+    def to_json(self) -> str:
+        """The preparation as text; `from_json` gives an equal one."""
+        return _json.write(self.target, self.codes, self.ignored)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Preparation:
+        """Read what `to_json` has written.
+
+        Raises:
+            DamagedError: it is something else; nothing in it is run.
+            UnknownFormatError: it is of another schema.
+        """
+        return cls(*_json.read(text))
+
+    def _check_names(self, table: Table) -> None:
+        missing = [code.name for code in self.codes if code.name not in table.names]
+        if missing:
+            raise InputError(
+                f"{table.name} must have the columns of the training table. It lacks "
+                f"{named(missing)}, and has {named(table.names)}."
+            )
+
+
+def column_of(table: Table, name: str, role: str) -> Column:
+    """A column by name.
+
+    Raises:
+        InputError: there is none; the message calls it by its role.
+    """
+    if name not in table.names:
+        raise InputError(
+            f"{table.name} has no column {name!r} for `{role}`. It has {named(table.names)}."
+        )
+    return next(iter(table.columns([name])))
+
+
+def check_names(table: Table, names: Iterable[str], role: str) -> None:
+    """Raise `InputError` where a name is not among the table's."""
+    for name in names:
+        if name not in table.names:
+            raise InputError(
+                f"{table.name} has no column {name!r} for `{role}`. It has {named(table.names)}."
+            )
