@@ -9,20 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.datasets._arrays import Kind, Labels
 from layerwise.datasets._images import Color, Damaged, read_images
-from layerwise.datasets._rows import joined, like, pair, read, stacked, without_label
+from layerwise.datasets._rows import joined, like, pair, read, without_label
 from layerwise.datasets._split import Split, hold_out
+from layerwise.datasets._subsets import augmented, few_labels, sampled, weighted
 from layerwise.datasets._table import parts_of
 from layerwise.errors import InputError, complaint
 from layerwise.tables import Findings, Preparation
-
-_CHUNK = 1024
-"""Rows that are augmented at a time."""
 
 
 @dataclass(frozen=True)
@@ -256,18 +253,7 @@ class Dataset:
         Raises:
             InputError: there are no classes, or a label is unknown or has no weight.
         """
-        classes = self.classes
-        if classes is None:
-            raise InputError("`class_weight` needs labels that are classes.")
-        if set(class_weight) != set(classes.tolist()):
-            raise InputError(
-                complaint("class_weight", f"have the keys {classes.tolist()}", class_weight)
-            )
-        weights = np.array([class_weight[label] for label in classes.tolist()], np.float32)
-        weight = weights[self.train.y]
-        if self.train.sample_weight is not None:
-            weight = weight * self.train.sample_weight
-        return replace(self, train=Split(self.train.x, self.train.y, weight))
+        return weighted(self, class_weight)
 
     def with_labels(self, count: int, *, validation_split: float = 0.2, seed: int = 0) -> Dataset:
         """The same data where only so many rows have a label, and all others none.
@@ -280,14 +266,7 @@ class Dataset:
         Raises:
             InputError: there are not so many, or too few to hold some of each class out.
         """
-        whole = self.train if self.validation is None else stacked(self.train, self.validation)
-        if not 2 <= count < whole.rows:
-            raise InputError(complaint("count", f"lie in 2 to {whole.rows - 1}", count))
-        kind = self.labels.kind if self.labels else None
-        rest, few = hold_out(whole, count, seed, kind)
-        train, validation = hold_out(few, validation_split, seed, kind)
-        more = rest.x if self.unlabeled is None else np.concatenate([rest.x, self.unlabeled.x])
-        return replace(self, train=train, validation=validation, unlabeled=Split(more))
+        return few_labels(self, count, validation_split, seed)
 
     def sample(self, fraction: float, seed: int = 0) -> Dataset:
         """The same data with a part of the training rows, in the shares of the classes.
@@ -299,12 +278,7 @@ class Dataset:
         Raises:
             InputError: so few rows hold some class no more.
         """
-        kind = self.labels.kind if self.labels else None
-        train, more = self.train, self.unlabeled
-        how = ("search_fraction", "Take a larger part.")
-        if more is not None and more.rows > 1:
-            more = hold_out(more, fraction, seed, None, *how)[1]
-        return replace(self, train=hold_out(train, fraction, seed, kind, *how)[1], unlabeled=more)
+        return sampled(self, fraction, seed)
 
     def first(self, rows: int) -> Dataset:
         """The same data with no more than so many of the first training rows."""
@@ -317,24 +291,7 @@ class Dataset:
             views: how many.
             augment: from some rows to as many.
         """
-
-        def copies(x: NDArray[Any]) -> NDArray[Any]:
-            made = np.empty((views * len(x), *x.shape[1:]), x.dtype)
-            for start in range(0, len(made), _CHUNK):
-                rows = np.arange(start, min(start + _CHUNK, len(made))) % len(x)
-                made[start : start + _CHUNK] = keras.ops.convert_to_numpy(augment(x[rows]))
-            return made
-
-        train, more = self.train, self.unlabeled
-        y, weight = (
-            None if part is None else np.concatenate([part] * views)
-            for part in (train.y, train.sample_weight)
-        )
-        return replace(
-            self,
-            train=Split(copies(train.x), y, weight),
-            unlabeled=None if more is None else Split(copies(more.x)),
-        )
+        return augmented(self, views, augment)
 
     def describe(self) -> dict[str, Any]:
         """What a run records of its data."""
