@@ -675,3 +675,28 @@ def test_a_table_is_what_its_protocol_says():
     table: Table = open_table(nw.from_native(people()).to_polars())
     assert (table.name, table.rows) == ("The table", ROWS)
     assert [c.name for c in table.columns(["ratio", "size"])] == ["size", "ratio"]
+
+
+def test_a_large_csv_may_change_its_mind_in_the_last_row(monkeypatch):
+    """A column is texts from row 1 on where its last value is one; its numbers are read before."""
+    monkeypatch.setattr(_csv, "_GROUP_BYTES", 2000)
+    monkeypatch.setattr(_csv, "_BLOCK_BYTES", 1000)
+    frame = pd.DataFrame({"a": [1, 2] * 500, "b": range(1000), "c": [*range(999), 0.5], "y": 0})
+    frame.loc[::2, "y"] = 1
+    path = saved(frame.astype({"a": object}).replace({"a": {2: "7A"}}), "kinds.csv")
+    table = open_table(path)
+    assert type(table).__name__ == "_LargeCsv"
+    kinds = {column.name: (column.stored, column.values[-1]) for column in table.columns("abcy")}
+    assert kinds == {
+        "a": ("text", "7A"),
+        "b": ("number", 999),
+        "c": ("number", 0.5),
+        "y": ("number", 0),
+    }
+    late = frame.astype({"a": object})
+    late.loc[999, "a"] = "late"
+    (column,) = open_table(saved(late, "late.csv")).columns(["a"])
+    assert (column.stored, column.values[0], column.values[-1]) == ("text", "1", "late")
+    Path("ragged.csv").write_text(path.read_text() + "1,2\n")
+    with pytest.raises(InputError, match=r"line 1002 has 2 columns"):
+        open_table("ragged.csv")

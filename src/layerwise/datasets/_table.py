@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,12 +101,12 @@ def _deal(
     if not fraction:
         return labelled, labelled[:0]
     if target.classes is not None:
-        label, count = min(Counter(y.tolist()).items(), key=lambda item: item[1])
-        if count < 2:
+        labels, counts = np.unique(y, return_counts=True)
+        if counts.min() < 2:
             raise InputError(
-                f"The class {label!r} of the target {target.name!r} has one row, so it cannot be "
-                "both trained and validated on. Remove the row, join classes, or pass "
-                "`--validation-split 0`; a target of numbers may be meant as `--task values`."
+                f"The class {labels.tolist()[counts.argmin()]!r} of the target {target.name!r} has "
+                "one row, so it cannot be both trained and validated on. Remove the row, join "
+                "classes, or pass `--validation-split 0`; numbers may be meant as `--task values`."
             )
     train, validation = hold_out(
         Split(labelled, y), fraction, seed, target.kind, advice="Take another share, or 0 for none."

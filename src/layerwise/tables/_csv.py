@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import narwhals as nw
+import numpy as np
 
 from layerwise.errors import InputError
 from layerwise.tables._column import Column, from_series
@@ -18,6 +19,7 @@ MISSING = ("", "#N/A", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None",
 """What a CSV file writes for a missing value; `?` is that of the UCI repository."""
 _GROUP_BYTES = 32 << 20
 """Text that may belong to the columns that are in memory together."""
+_BLOCK_BYTES = 1 << 18
 _RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
@@ -39,12 +41,16 @@ class _LargeCsv:
     def __init__(self, path: Path, names: Sequence[str], size: int, as_text: Any) -> None:
         self.name, self.names = str(path), tuple(names)
         self._path, self._size, self._as_text = path, size, as_text
-        self.rows = len(_read(path, names[:1], as_text))
+        self.rows = _count(path, names)
 
     def columns(self, wanted: Collection[str]) -> Iterator[Column]:
         left = [name for name in self.names if name in wanted]
         for start in range(0, len(left), self._size):
             names = left[start : start + self._size]
+            numbers = _read_numbers(self._path, names, self._as_text, self.rows)
+            if numbers is not None:
+                yield from numbers
+                continue
             frame = _read(self._path, names, self._as_text)
             for name in names:
                 yield from_series(frame.get_column(name), name)
@@ -62,12 +68,16 @@ class _Nameless:
         return iter(())
 
 
-def _options() -> dict[str, Any]:
+def _options(path: Path) -> dict[str, Any]:
     from pyarrow import csv
 
+    with path.open("rb") as stream:
+        header = len(stream.readline(_GROUP_BYTES))
+    # PyArrow reads up to 32 blocks ahead, and a row must fit into one.
+    block = max(_BLOCK_BYTES, 32 * header)
     return {
         # With threads PyArrow names no row in its errors, and holds more of the text at a time.
-        "read_options": csv.ReadOptions(use_threads=False),
+        "read_options": csv.ReadOptions(use_threads=False, block_size=block),
         "parse_options": csv.ParseOptions(newlines_in_values=True),
     }
 
@@ -92,7 +102,7 @@ def _header(path: Path) -> list[str]:
             "Save it as CSV in UTF-8."
         )
     try:
-        with csv.open_csv(path, **_options()) as reader:
+        with csv.open_csv(path, **_options(path)) as reader:
             names = list(reader.schema.names)
     except UnicodeDecodeError as error:
         raise InputError(f"The header of {path} is no text in UTF-8. Save it in UTF-8.") from error
@@ -105,8 +115,19 @@ def _header(path: Path) -> list[str]:
     return names
 
 
-def _read(path: Path, names: Sequence[str], as_text: Collection[str]) -> nw.DataFrame[Any]:
-    """Some columns of the file, with types that hold for all rows."""
+def _count(path: Path, names: Sequence[str]) -> int:
+    """The rows of the file, each of which is looked at."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    try:
+        with csv.open_csv(path, **_convert(path, names[:1], names[:1])) as reader:
+            return sum(batch.num_rows for batch in reader)
+    except pa.ArrowException as error:
+        raise _unreadable(path, error) from error
+
+
+def _convert(path: Path, names: Sequence[str], as_text: Collection[str]) -> dict[str, Any]:
     import pyarrow as pa
     from pyarrow import csv
 
@@ -116,11 +137,50 @@ def _read(path: Path, names: Sequence[str], as_text: Collection[str]) -> nw.Data
         null_values=list(MISSING),
         strings_can_be_null=True,
     )
+    return {"convert_options": convert, **_options(path)}
+
+
+def _read(path: Path, names: Sequence[str], as_text: Collection[str]) -> nw.DataFrame[Any]:
+    """Some columns of the file, with types that hold for all rows."""
+    import pyarrow as pa
+    from pyarrow import csv
+
     try:
-        table = csv.read_csv(path, convert_options=convert, **_options())
+        table = csv.read_csv(path, **_convert(path, names, as_text))
     except pa.ArrowException as error:
         raise _unreadable(path, error) from error
     return nw.from_native(table, eager_only=True)
+
+
+def _read_numbers(
+    path: Path, names: Sequence[str], as_text: Collection[str], rows: int
+) -> list[Column] | None:
+    """The same where all of them are numbers, batch by batch; None where they are not.
+
+    `read_csv` holds the text of the whole file, for there may be a text in its last row. Here the
+    first batch decides, and the text of each is let go.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    values = {name: np.empty(rows) for name in names}
+    start = 0
+    try:
+        with csv.open_csv(path, **_convert(path, names, as_text)) as reader:
+            types = {name: reader.schema.field(name).type for name in names}
+            if not all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in types.values()):
+                return None
+            for batch in reader:
+                end = start + batch.num_rows
+                for name in names:
+                    numbers = batch.column(name).cast(pa.float64())
+                    values[name][start:end] = numbers.to_numpy(zero_copy_only=False)
+                start = end
+    except pa.ArrowInvalid as error:
+        if "conversion error" in str(error):
+            return None
+        raise _unreadable(path, error) from error
+    return [Column(name, "number", array) for name, array in values.items()]
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:

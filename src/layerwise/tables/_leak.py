@@ -13,6 +13,9 @@ from layerwise.tables._target import Target
 _EQUAL = 1e-9
 """How far a correlation may be from 1 for two columns to be the same up to scale and shift."""
 
+_A_LOOK = 1000
+"""Rows that tell at little cost that most columns have more different values than classes."""
+
 
 def tells_the_target(column: Column, labels: NDArray[Any], target: Target) -> bool:
     """Whether a column is the target, or a one-to-one recoding of it, in these rows.
@@ -20,6 +23,10 @@ def tells_the_target(column: Column, labels: NDArray[Any], target: Target) -> bo
     Values that all differ are one-to-one with anything, as row numbers are; so for a target of
     values the column must repeat itself, or be a straight line of the target.
     """
+    if target.classes is not None:
+        few = np.arange(min(len(labels), _A_LOOK))
+        if _numbered(column.take(few)).max() >= len(target.classes):
+            return False
     numbers, counts = _numbered(column), _inverse(labels)
     kinds, classes = int(numbers.max()) + 1, int(counts.max()) + 1
     pairs = len(np.unique(numbers.astype(np.int64) * classes + counts))

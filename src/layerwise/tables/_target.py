@@ -110,7 +110,7 @@ def find_target(
         _check_present(whole)
     _check_finite(whole)
     column = whole.take(rows)
-    count = len(set(column.values.tolist()))
+    count = len(np.unique(column.values) if column.numeric else set(column.values.tolist()))
     if count < 2:
         raise InputError(
             f"The target {column.name!r} is always {column.values[0]!r}: there is nothing to learn."
@@ -121,8 +121,7 @@ def find_target(
         target = Target(column.name)
         target.labels(column)
         return target, f"{column.name}: values ({why}), standardized", rows
-    labels = _plain(column, texts=not column.numeric).tolist()
-    classes = tuple(sorted(set(labels)))
+    classes = tuple(np.unique(_plain(column, texts=not column.numeric)).tolist())
     other = "" if why == "texts" or task is not None else "; `--task values` for values"
     said = f"{column.name}: {len(classes)} classes ({why}{other})"
     return Target(column.name, classes), said, rows
