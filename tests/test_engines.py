@@ -362,3 +362,24 @@ def test_compiled_is_refused_elsewhere() -> None:
 
 def test_split_counts_rows_of_nested_arrays() -> None:
     assert Split({"a": np.zeros((3, 2)), "b": np.zeros((3,))}).rows == 3
+
+
+def test_another_learning_rate_is_the_same_program(engines: dict[str, Engine]) -> None:
+    """And trains as it would have by itself; a schedule is part of the program."""
+    from layerwise.engine._key import optimizer_key
+
+    optimizers = keras.optimizers
+    assert optimizer_key(optimizers.Adam(0.1)) == optimizer_key(optimizers.Adam(0.2))
+    assert optimizer_key(optimizers.Adam(0.1)) != optimizer_key(optimizers.Adam(0.1, beta_1=0.5))
+    schedules = [optimizers.schedules.CosineDecay(rate, 5) for rate in (0.1, 0.2)]
+    assert len({optimizer_key(optimizers.SGD(rate)) for rate in schedules}) == 2
+    ends = []
+    for engine in (engines["auto"], make_engine("fit")):
+        for rate in (0.001, 0.03):
+            stage = problem(BLOCKS[0], seed=9)
+            object.__setattr__(stage, "optimizer", optimizers.Adam(rate))
+            stage.model.compile(optimizer=stage.optimizer)
+            engine.train(stage, ignore)
+        ends.append(weights_of(stage))
+    for ours, theirs in zip(*ends, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)

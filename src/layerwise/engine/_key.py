@@ -21,18 +21,28 @@ def layer_key(layer: keras.Layer | None) -> Hashable | None:
 
 
 def optimizer_key(optimizer: keras.Optimizer) -> Hashable | None:
-    """The configuration of an optimizer; None where it may not be faithful."""
-    return _described(optimizer)
+    """The configuration of an optimizer; None where it may not be faithful.
+
+    A learning rate that is a number is left out: it is a variable, and comes with the state.
+    """
+    return _described(optimizer, without=_RATE)
 
 
-def _described(thing: Any) -> str | None:
+_RATE = "learning_rate"
+
+
+def _described(thing: Any, without: str | None = None) -> str | None:
     """The configuration as text, unless some part of it is not Keras' own.
+
+    Of numbers, the one called `without` is left out.
 
     A class or function of the user's may close over anything, and its configuration need not tell:
     it gets a program of its own.
     """
     try:
         config = keras.saving.serialize_keras_object(thing)
+        if isinstance(config["config"].get(without), float):
+            config["config"][without] = 0.0
         if not all(_is_kerasown(part) for part in _objects(config)):
             return None
         return json.dumps(_anonymous(config, {}), sort_keys=True)
