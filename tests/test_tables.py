@@ -166,6 +166,13 @@ def test_each_input_has_a_name():
     )
 
 
+def test_scores_of_values_are_explained():
+    frame = pd.DataFrame({"a": [1.0, 2.0, 4.0] * 20, "y": [0.5, 10.5, 100.5] * 20})
+    data = from_table(frame, "y", validation_split=0)
+    spread = np.std(frame["y"])
+    assert data.findings.target.endswith(f"mean {frame['y'].mean():g}, spread {spread:g})")
+
+
 def test_values_are_standardized_and_read_back():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"ratio": rng.permutation(100) * 1.5, "price": rng.lognormal(12, 1, 100)})
@@ -347,13 +354,44 @@ def test_a_column_may_have_any_name(name, ending):
 
 
 def test_codes_that_look_like_numbers_stay_texts():
-    """`7` is a text where training had `7A` beside it, also in a file that has numbers alone."""
+    """`07` is a text where training had `7A` beside it, also in a file that has numbers alone."""
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"code": rng.choice(["7", "8", "7A"], 90), "y": rng.choice([0, 1], 90)})
-    preparation = from_table(saved(frame, "a.csv"), "y").preparation
-    Path("b.csv").write_text("code\n8\n7\n")
-    assert preparation.transform("b.csv").tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert preparation.transform(pd.DataFrame({"code": [8, 7]})).tolist() == [[0, 0, 1], [1, 0, 0]]
+    frame = pd.DataFrame({"code": rng.choice(["07", "8", "7A"], 90), "y": rng.choice([0, 1], 90)})
+    Path("b.csv").write_text("code,y\n8,1\n07,0\n")
+    data = from_table(saved(frame, "a.csv"), "y", test="b.csv")
+    assert data.preparation.features == ("code = 07", "code = 7A", "code = 8")
+    assert data.preparation.transform("b.csv").tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert data.test.x.tolist() == [[0, 0, 1], [1, 0, 0]]
+    numbers = pd.DataFrame({"code": [8, None]})
+    assert data.preparation.transform(numbers).tolist() == [[0, 0, 1], [0, 0, 0]]
+
+
+def test_classes_that_look_like_numbers_stay_texts():
+    frame = pd.DataFrame(
+        {"a": np.random.default_rng(0).normal(size=60), "y": ["01", "2", "x"] * 20}
+    )
+    Path("b.csv").write_text("a,y\n1,2\n2,01\n")
+    data = from_table(saved(frame, "a.csv"), "y", test="b.csv")
+    assert data.classes[data.test.y].tolist() == ["2", "01"]
+
+
+def test_rare_values_share_a_column():
+    """Three rows of training are enough for a column of one's own, two are not."""
+    kinds = ["a"] * 20 + ["b"] * 3 + ["c"] * 2 + ["d"]
+    frame = pd.DataFrame({"kind": kinds, "y": [0.5, 1.0] * 13})
+    preparation = from_table(frame, "y", validation_split=0).preparation
+    assert preparation.features == ("kind = a", "kind = b", "kind = (rare)")
+    made = preparation.transform(pd.DataFrame({"kind": ["a", "b", "c", "d", "e"]}))
+    assert made.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
+    many = pd.DataFrame({"kind": [f"{i:03}" for i in range(120)] * 3 + ["000"] * 40, "y": 0.5})
+    many.loc[::2, "y"] = 1.5
+    assert len(from_table(many, "y", validation_split=0).preparation.features) == 101
+    with pytest.raises(InputError, match="numbers that are written as texts"):
+        from_table(many.head(120), "y", validation_split=0)
+    few = pd.DataFrame({"kind": ["a", "b"] * 2, "a": [1, 2, 3, 5], "y": [0.5, 1.5, 2, 3]})
+    data = from_table(few, "y", validation_split=0)
+    assert data.preparation.features == ("a",)
+    assert any("No value of the column 'kind'" in text for text in data.findings.warnings)
 
 
 def test_what_a_new_table_brings_is_reported():
@@ -566,6 +604,11 @@ MALFORMED: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
         "x,y\n" + "".join(f"word {i},{'ab'[i % 2]}\n" for i in range(30)),
         ("'x'", "free text", "values such as 'word", "--drop x"),
     ),
+    "prose": (
+        ".csv",
+        "x,y\n" + "".join(f"{'long ' * 13}{i % 3},{'ab'[i % 2]}\n" for i in range(30)),
+        ("'x'", "free text", "--drop x"),
+    ),
     "dates as target": (".csv", "x,y\n1,2020-01-01\n2,2020-01-02\n", ("'y'", "dates")),
     "infinite target": (".csv", "x,y\n1,0.5\n2,inf\n3,1.5\n", ("'y'", "infinity", "row 2")),
     "parquet cut": (".parquet", PARQUET[:-20], ("no whole Parquet file",)),
@@ -626,9 +669,9 @@ def test_what_is_dropped_is_not_looked_at():
     table = table.append_column("when", pa.array(np.arange(20).astype("datetime64[D]")))
     data = from_table(table, "y", drop=["lists", "when"])
     assert data.preparation.ignored == ("lists", "when")
-    # Neither is missed in a new table.
-    _, report = data.preparation.transform_with_report(TABLE)
-    assert report.extra == ()
+    # Neither is missed in a new table, nor new there.
+    for new in (TABLE, table):
+        assert data.preparation.transform_with_report(new)[1].extra == ()
     with pytest.raises(InputError, match="no column 'nope' for `drop`"):
         from_table(table, "y", drop=["nope"])
     with pytest.raises(InputError, match="cannot be dropped"):
@@ -659,6 +702,20 @@ def test_what_is_dropped_is_not_looked_at():
 def test_what_is_no_table_is_refused(source, error, message):
     with pytest.raises(error, match=message):
         from_table(source, "y", validation_split=0)
+
+
+def test_a_file_that_may_not_be_read_is_refused(monkeypatch):
+    def refuse(*arguments: Any, **more: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    monkeypatch.setattr(np, "load", refuse)
+    for name in ("a.csv", "a.parquet", "a.npz"):
+        Path(name).touch()
+        with pytest.raises(InputError, match=rf"{name} .*Permission denied") as caught:
+            open_table(name)
+        assert "\n" not in str(caught.value)
 
 
 def test_without_pyarrow_a_file_says_what_to_install(monkeypatch):
@@ -700,3 +757,12 @@ def test_a_large_csv_may_change_its_mind_in_the_last_row(monkeypatch):
     Path("ragged.csv").write_text(path.read_text() + "1,2\n")
     with pytest.raises(InputError, match=r"line 1002 has 2 columns"):
         open_table("ragged.csv")
+    # Somebody writes to the file between two looks at it.
+    for change in (
+        lambda text: text + "1,2,3,1\n",
+        lambda text: text[: text.rindex("\n", 0, -1) + 1],
+    ):
+        table = open_table(saved(frame, "moving.csv"))
+        Path("moving.csv").write_text(change(Path("moving.csv").read_text()))
+        with pytest.raises(InputError, match="has changed while it was read"):
+            list(table.columns(["a"]))

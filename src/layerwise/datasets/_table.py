@@ -60,6 +60,8 @@ def parts_of(
     train, validation = _deal(labelled, whole, goal, validation_split, seed)
     truth = column.take(train)
     goal = goal.standardized(truth.values)
+    if goal.classes is None:
+        said += f" (mean {goal.mean:g}, spread {goal.scale:g})"
     preparation, findings = fit(table, goal, said, goal.labels(truth), train, drop)
     rest = np.setdiff1d(np.arange(table.rows), labelled)
     arrays, report = preparation.write(table, [train, validation, rest])

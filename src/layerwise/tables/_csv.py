@@ -164,7 +164,7 @@ def _read_numbers(
     from pyarrow import csv
 
     values = {name: np.empty(rows) for name in names}
-    start = 0
+    start = end = 0
     try:
         with csv.open_csv(path, **_convert(path, names, as_text)) as reader:
             types = {name: reader.schema.field(name).type for name in names}
@@ -172,10 +172,14 @@ def _read_numbers(
                 return None
             for batch in reader:
                 end = start + batch.num_rows
+                if end > rows:
+                    break
                 for name in names:
                     numbers = batch.column(name).cast(pa.float64())
                     values[name][start:end] = numbers.to_numpy(zero_copy_only=False)
                 start = end
+            if start < rows or end > rows:
+                raise InputError(f"{path} has changed while it was read. Read it again.")
     except pa.ArrowInvalid as error:
         if "conversion error" in str(error):
             return None

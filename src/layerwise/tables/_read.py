@@ -97,7 +97,10 @@ def _opened(source: Any, as_text: Collection[str]) -> Table:
         return ParquetTable(path)
     from layerwise.tables._csv import open_csv
 
-    return open_csv(path, as_text)
+    try:
+        return open_csv(path, as_text)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _from_frame(source: Any) -> FrameTable:
