@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
+
+# A shell that starts a job in the background has it ignore Ctrl-C, and so would every process here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Many tests compile the same small programs. They share them in a folder that git ignores, and
 # leave the user's cache alone.
