@@ -156,14 +156,16 @@ def test_inside_the_tools_of_scikit_learn() -> None:
     labels = np.array(["setosa", "versicolor", "virginica"])[Y]
     pipe = make_pipeline(encode, LayerwiseClassifier(**QUICK)).fit(frame, labels)
     assert pipe.score(frame, labels) > 0.7
-    search = GridSearchCV(LayerwiseClassifier(**SHORT), {"width": [4, 8]}, cv=2).fit(X, Y)
-    assert search.best_params_["width"] in (4, 8)
-    calibrated = CalibratedClassifierCV(LayerwiseClassifier(**SHORT), cv=2).fit(X, Y)
-    assert calibrated.predict_proba(X).shape == (150, 3)
     features = LayerwiseTransformer(**SHORT, width=3).set_output(transform="pandas")
     table = features.fit_transform(frame[names])
     assert table.columns.tolist() == [f"layerwisetransformer{i}" for i in range(3)]
     assert features.feature_names_in_.tolist() == names
+
+
+@pytest.mark.slow
+def test_calibrated() -> None:
+    calibrated = CalibratedClassifierCV(LayerwiseClassifier(**SHORT), cv=2).fit(X, Y)
+    assert calibrated.predict_proba(X).shape == (150, 3)
 
 
 @pytest.mark.slow

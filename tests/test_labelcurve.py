@@ -66,6 +66,7 @@ def test_the_same_network_from_random_weights() -> None:
     assert scratch["callbacks"](1)[0].patience == 2
 
 
+@pytest.mark.slow
 def test_a_curve_of_two_counts() -> None:
     lines: list[str] = []
     curve = layerwise.label_curve(

@@ -1313,6 +1313,7 @@ def slope(memory: list[float]) -> float:
 on_linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 
 
+@pytest.mark.slow
 @on_jax
 @on_linux
 def test_many_stages_compile_once_and_leave_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
