@@ -50,18 +50,18 @@ class CompiledEngine:
         return dict(zip(program.names, np.asarray(values).tolist(), strict=True))
 
     def forward(self, layer: keras.Layer) -> Callable[[Array], Array]:
-        def apply(trainable: list[Any], frozen: list[Any], batch: Array) -> Array:
-            # Not `stateless_call`: that gives `training` to layers that do not know it.
-            variables = [variable for group in _variables_of(layer) for variable in group]
-            state = list(zip(variables, [*trainable, *frozen], strict=True))
+        def apply(values: list[Any], batch: Array) -> Array:
+            # Not `stateless_call`: that gives `training` to layers that do not know it. And all
+            # variables in one order, whichever of them may move by now.
+            state = list(zip(layer.variables, values, strict=True))
             with keras.StatelessScope(state_mapping=state):
                 return layer(batch, training=False)
 
         key = layer_key(layer)
         held = _bytes_of(layer.variables)
         program = self._remembered(("forward", key) if key else None, lambda: jax.jit(apply), held)
-        values = [[v.value for v in group] for group in _variables_of(layer)]
-        return lambda batch: program(*values, batch)
+        values = [variable.value for variable in layer.variables]
+        return lambda batch: program(values, batch)
 
     def _program(self, problem: Problem) -> Program:
         """The program for stages like this one; a new one where none is known."""
@@ -90,7 +90,8 @@ class CompiledEngine:
         """
         if key is None:
             return make()
-        if key not in self._programs:
+        known = self._programs.get(key)
+        if known is None or (isinstance(known[0], Program) and not known[0].intact):
             self._programs[key] = make(), held
         self._programs.move_to_end(key)
         while len(self._programs) > 1 and (
@@ -103,10 +104,6 @@ class CompiledEngine:
 
 def _bytes_of(variables: Sequence[Any]) -> int:
     return sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables)
-
-
-def _variables_of(layer: keras.Layer) -> tuple[list[Any], list[Any]]:
-    return layer.trainable_variables, layer.non_trainable_variables
 
 
 def _use_persistent_cache() -> None:

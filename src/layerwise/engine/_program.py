@@ -42,6 +42,11 @@ def _slice(data: Data, start: Any, size: int) -> Data:
     return jax.tree.map(lambda array: lax.dynamic_slice_in_dim(array, start, size), data)
 
 
+def _moving(model: StageModel) -> list[bool]:
+    """Which variables are trained."""
+    return [bool(variable.trainable) for variable in model.variables]
+
+
 class Program:
     """Training and evaluation of one shape of stage.
 
@@ -53,12 +58,21 @@ class Program:
     def __init__(self, model: StageModel, batch_size: int) -> None:
         self._model = model
         self._batch = batch_size
+        self._moves = _moving(model)
         self.names = [metric.name for metric in model.metrics]
         on_cpu = jax.default_backend() == "cpu"
         self._step = canonical(self._train_step) if on_cpu else self._train_step
         self._look = canonical(self._test_step) if on_cpu else self._test_step
         self.train = jax.jit(self._train, donate_argnums=0)
         self.evaluate = jax.jit(self._evaluate)
+
+    @property
+    def intact(self) -> bool:
+        """Whether the stage's layers move as they did: data of another shape are traced on them.
+
+        They belong to a run, which may free a head or hand its blocks to the user.
+        """
+        return _moving(self._model) == self._moves
 
     def _train(
         self, state: State, data: Data, validation: Data | None, orders: Any, first: Any, stop: Any

@@ -125,6 +125,9 @@ def stitch(
     if seed is None:
         for (_, layer), copy in zip(parts, copies, strict=True):
             copy_weights(layer, copy)
+    if predictor is not None:
+        # A head may have been frozen while its stage trained; the whole network may be trained on.
+        copies[-1].trainable = True
     if assemble is None:
         return model
     return assemble(copies[: len(blocks)], None if predictor is None else copies[-1])

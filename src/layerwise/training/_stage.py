@@ -90,9 +90,6 @@ class _Attempt:
                 return self._failed(predicted)
             metrics = {split: {**metrics[split], **scores[split]} for split in metrics}
             curves |= {_renamed(name): list(v) for name, v in predicted.curves.items()}
-        if grown.head is not None:
-            # Frozen while its stage trained; the whole network may be trained on.
-            grown.head.trainable = True
         replica.stages.append(stage)
         audit(replica.stages[-2:-1])
         if kept is not None:
