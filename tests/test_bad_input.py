@@ -288,6 +288,11 @@ CASES = [
          fine_tune=layerwise.FineTune(when="before")),
     case("trunk of single layers", InputError, 'when="both"', "rbm", "a single layer",
          objective="rbm", fine_tune=layerwise.FineTune(when="both")),
+    case("trunk on other values than features", InputError, "values in [0, 1]",
+         block=lambda depth: layers.Dense(4, "sigmoid"),
+         objective=lambda depth: layerwise.Reconstruction(
+             loss="mse" if depth == 1 else "binary_crossentropy"),
+         fine_tune=layerwise.FineTune(when="before")),
     case("trunk of views", InputError, "forward_forward", "a single layer",
          objective="forward_forward", fine_tune=layerwise.FineTune(when="before")),
     case("window of single layers", InputError, "rbm", "one Dense layer", "window",

@@ -41,7 +41,7 @@ def _described(thing: Any, without: str | None = None) -> str | None:
     """
     try:
         config = keras.saving.serialize_keras_object(thing)
-        if isinstance(config["config"].get(without), float):
+        if without is not None and isinstance(config["config"].get(without), float):
             config["config"][without] = 0.0
         if not all(_is_kerasown(part) for part in _objects(config)):
             return None

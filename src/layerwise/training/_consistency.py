@@ -9,8 +9,15 @@ from layerwise.depth import DepthRule, FixedDepth
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
 from layerwise.growth import Policy
-from layerwise.objectives import has_views, name_of, one_layer, predicts_targets
+from layerwise.objectives import (
+    check_values,
+    has_views,
+    name_of,
+    one_layer,
+    predicts_targets,
+)
 from layerwise.training._settings import Settings
+from layerwise.training._view import View
 
 _CHOICES = {
     "baseline": ("none", "quick"),
@@ -48,7 +55,7 @@ def check_consistency(settings: Settings, data: Dataset) -> None:
             raise InputTypeError(complaint("fine_tune", "be a FineTune", settings.fine_tune))
         settings.fine_tune.check(data)
         if settings.fine_tune.when != "after":
-            _check_trunk(settings, settings.fine_tune)
+            _check_trunk(settings, settings.fine_tune, data)
 
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -107,12 +114,17 @@ def _check_augmentation(settings: Settings) -> None:
         )
 
 
-def _check_trunk(settings: Settings, spec: FineTune) -> None:
-    """Whether the objectives can train all blocks at once, and leave a classifier to be added."""
-    for depth in range(1, settings.deepest + 1):
-        objective = settings.objective(depth)
+def _check_trunk(settings: Settings, spec: FineTune, data: Dataset) -> None:
+    """Whether the objectives can train all blocks at once on the data, and leave a classifier to be
+    added."""
+    objectives = [settings.objective(depth) for depth in range(1, settings.deepest + 1)]
+    for depth, objective in enumerate(objectives, start=1):
         what = f'`FineTune(when="{spec.when}")` cannot go with "{name_of(objective)}"'
         if predicts_targets(objective):
             raise InputError(f"{what}: its stages predict the labels already.")
         if has_views(objective) or (depth > 1 and one_layer(objective)):
             raise InputError(f"{what}: it trains a single layer, not several together.")
+    raw = View(data, ["train"], settings.engine)
+    for objective in objectives:
+        rows = raw.rows("train", objective)
+        check_values(objective, rows.x, rows.y)

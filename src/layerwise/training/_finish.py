@@ -50,22 +50,12 @@ def finish(
     grown: Sequence[Replica | None] = [
         replica if len(replica.stages) >= depth else None for replica in replicas
     ]
-    spec, steps = settings.fine_tune, []
-    if spec is not None and spec.when != "after":
-        trunks = tune(grown, metric, lambda one: tune_trunk(one, depth, spec, journal, listen))
-        steps.append(trunks.record)
-        if trunks.kept:
-            grown, values = trunks.tuned, trunks.values
-    models = [None if replica is None else network(replica, depth) for replica in grown]
-    if spec is not None and spec.when != "before":
-        tuning = tune(
-            grown, metric, lambda one: tune_network(one, depth, spec, metric, journal, listen)
+    if settings.fine_tune is None:
+        models = [None if replica is None else network(replica, depth) for replica in grown]
+    else:
+        models, values, history.fine_tune = _tuned(
+            grown, values, depth, settings.fine_tune, metric, journal, listen
         )
-        steps.append(tuning.record)
-        if tuning.kept:
-            models, values = tuning.tuned, tuning.values
-    if spec is not None:
-        history.fine_tune = _record(spec, steps)
     best = best_replicate(values, higher_is_better(metric))
     if data.test is not None:
         history.test = _known_test(history, depth)
@@ -87,6 +77,33 @@ def finish(
         best=best,
         _replicas=replicas,
     )
+
+
+def _tuned(
+    grown: Sequence[Replica | None],
+    values: Sequence[float | None],
+    depth: int,
+    spec: FineTune,
+    metric: str,
+    journal: Journal,
+    listen: Listener,
+) -> tuple[list[keras.Model | None], Sequence[float | None], dict[str, Any]]:
+    """The networks after each step that was kept, their scores, and `fine_tune` of the history."""
+    steps = []
+    if spec.when != "after":
+        trunks = tune(grown, metric, lambda one: tune_trunk(one, depth, spec, journal, listen))
+        steps.append(trunks.record)
+        if trunks.kept:
+            grown, values = trunks.tuned, trunks.values
+    models = [None if replica is None else network(replica, depth) for replica in grown]
+    if spec.when != "before":
+        tuning = tune(
+            grown, metric, lambda one: tune_network(one, depth, spec, metric, journal, listen)
+        )
+        steps.append(tuning.record)
+        if tuning.kept:
+            models, values = tuning.tuned, tuning.values
+    return models, values, _record(spec, steps)
 
 
 def _record(spec: FineTune, steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
