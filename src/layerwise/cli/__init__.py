@@ -8,7 +8,23 @@ from typing import Annotated
 
 import typer
 
-from layerwise.cli._choices import BaselineChoice, EngineChoice, Head, OnDivergence
+from layerwise.cli._choices import (
+    Baseline,
+    BatchSize,
+    DataDir,
+    Engine,
+    Epochs,
+    Fast,
+    HeadOption,
+    Json,
+    MaxDepth,
+    Objective,
+    OnDivergence,
+    Out,
+    Replicates,
+    Seed,
+    ValidationSplit,
+)
 from layerwise.cli._table_commands import predict, train
 from layerwise.errors import (
     DamagedError,
@@ -47,31 +63,18 @@ def run(
     recipe: Annotated[
         str, typer.Argument(help="Name of a recipe; `layerwise recipes` lists them.")
     ],
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder; default: a new one under runs/.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random stream.")] = 0,
-    max_depth: Annotated[int | None, typer.Option(min=1, help="Most stages.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each stage.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a step.")] = None,
-    validation_split: Annotated[
-        float | None, typer.Option(help="Share of the training rows that choose the depth.")
-    ] = None,
-    replicates: Annotated[
-        int | None, typer.Option(min=1, help="Runs that differ in their random streams.")
-    ] = None,
-    head: Annotated[Head | None, typer.Option(help="The head between stages.")] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="A name, such as reconstruction or rbm.")
-    ] = None,
-    engine: Annotated[EngineChoice | None, typer.Option(help="What trains a stage.")] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),
-    ] = None,
-    baseline: Annotated[
-        BaselineChoice | None, typer.Option(help="Networks to compare with.")
-    ] = None,
+    out: Out = None,
+    seed: Seed = 0,
+    max_depth: MaxDepth = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    validation_split: ValidationSplit = None,
+    replicates: Replicates = None,
+    head: HeadOption = None,
+    objective: Objective = None,
+    engine: Engine = None,
+    data_dir: DataDir = None,
+    baseline: Baseline = None,
     on_divergence: Annotated[
         OnDivergence | None,
         typer.Option(help="Stop, or try a stage again at half the learning rate."),
@@ -97,12 +100,8 @@ def run(
     top_units: Annotated[
         int | None, typer.Option(min=1, help="Units of the top block, where the recipe asks.")
     ] = None,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="A minute-long form on fewer rows and epochs.")
-    ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as one JSON object.")
-    ] = False,
+    fast: Fast = False,
+    json: Json = False,
 ) -> None:
     """Run a recipe: grow, choose the depth, and leave a model and a report."""
     from layerwise.cli._run import run_recipe
@@ -144,14 +143,9 @@ def label_curve(
         Path | None, typer.Option(help="Folder for the curve; default: a new one under runs/.")
     ] = None,
     max_depth: Annotated[int | None, typer.Option(min=1, help="Blocks.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each stage.")] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),
-    ] = None,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="A minute-long form on fewer rows and epochs.")
-    ] = False,
+    epochs: Epochs = None,
+    data_dir: DataDir = None,
+    fast: Fast = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the curve as one JSON object.")
     ] = False,
@@ -167,13 +161,8 @@ def label_curve(
 @app.command()
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or killed.")],
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as one JSON object.")
-    ] = False,
+    data_dir: DataDir = None,
+    json: Json = False,
 ) -> None:
     """Go on with a run, to the result that it would have had."""
     # Before the slow imports: who is second is told at once.

@@ -1,8 +1,12 @@
-"""Options that take one of a few words."""
+"""Options that several commands share, and the words that some of them take."""
 
 from __future__ import annotations
 
 import enum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
 
 
 class Head(enum.StrEnum):
@@ -40,3 +44,36 @@ class Task(enum.StrEnum):
 
     CLASSES = "classes"
     VALUES = "values"
+
+
+Out: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Run folder; default: a new one under runs/.")
+]
+Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Seed of every random stream.")]
+MaxDepth: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Most stages.")]
+Epochs: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Epochs of each stage.")]
+BatchSize: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Rows a step.")]
+ValidationSplit: TypeAlias = Annotated[
+    float | None, typer.Option(help="Share of the training rows that choose the depth.")
+]
+Replicates: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Runs that differ in their random streams.")
+]
+HeadOption: TypeAlias = Annotated[Head | None, typer.Option(help="The head between stages.")]
+Objective: TypeAlias = Annotated[
+    str | None, typer.Option(help="A name, such as reconstruction or rbm.")
+]
+Engine: TypeAlias = Annotated[EngineChoice | None, typer.Option(help="What trains a stage.")]
+Baseline: TypeAlias = Annotated[
+    BaselineChoice | None, typer.Option(help="Networks to compare with.")
+]
+DataDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),
+]
+Fast: TypeAlias = Annotated[
+    bool, typer.Option("--fast", help="A minute-long form on fewer rows and epochs.")
+]
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print the summary as one JSON object.")
+]

@@ -7,16 +7,28 @@ from typing import Annotated
 
 import typer
 
-from layerwise.cli._choices import BaselineChoice, EngineChoice, Head, Task
+from layerwise.cli._choices import (
+    Baseline,
+    BatchSize,
+    Engine,
+    Epochs,
+    HeadOption,
+    Json,
+    MaxDepth,
+    Objective,
+    Out,
+    Replicates,
+    Seed,
+    Task,
+    ValidationSplit,
+)
 
 
 def train(
     data: Annotated[Path, typer.Argument(help="A table: a .csv, .parquet or .npz file.")],
     target: Annotated[str, typer.Option(help="The column to predict.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder; default: a new one under runs/.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random stream.")] = 0,
+    out: Out = None,
+    seed: Seed = 0,
     task: Annotated[
         Task | None, typer.Option(help="Predict classes or values; default: by the target.")
     ] = None,
@@ -29,30 +41,20 @@ def train(
     unlabeled: Annotated[
         bool, typer.Option("--unlabeled", help="Rows without a target train without labels.")
     ] = False,
-    max_depth: Annotated[int | None, typer.Option(min=1, help="Most stages.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each stage.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a step.")] = None,
-    validation_split: Annotated[
-        float | None, typer.Option(help="Share of the rows that choose the depth.")
-    ] = None,
-    replicates: Annotated[
-        int | None, typer.Option(min=1, help="Runs that differ in their random streams.")
-    ] = None,
-    head: Annotated[Head | None, typer.Option(help="The head between stages.")] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="A name, such as reconstruction or rbm.")
-    ] = None,
-    engine: Annotated[EngineChoice | None, typer.Option(help="What trains a stage.")] = None,
-    baseline: Annotated[
-        BaselineChoice | None, typer.Option(help="Networks to compare with.")
-    ] = None,
+    max_depth: MaxDepth = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    validation_split: ValidationSplit = None,
+    replicates: Replicates = None,
+    head: HeadOption = None,
+    objective: Objective = None,
+    engine: Engine = None,
+    baseline: Baseline = None,
     fine_tune: Annotated[
         int | None, typer.Option(min=1, help="Epochs of joint training after growth.")
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Units of each block: 64.")] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as one JSON object.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Train on a table: look at its columns, grow, choose the depth, leave model and report."""
     from layerwise.cli._run import run_table

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from layerwise.errors import InputError
 from layerwise.estimators._base import LayerwiseBase
-from layerwise.estimators._data import Given
+from layerwise.estimators._data import Given, weights_of
 
 
 class LayerwiseClassifier(ClassifierMixin, LayerwiseBase):
@@ -83,9 +83,7 @@ class LayerwiseClassifier(ClassifierMixin, LayerwiseBase):
         """
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)  # noqa: N806
         y = column_or_1d(y, warn=True)
-        weight = None
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        weight = weights_of(sample_weight, X)
         known = np.ones(len(y), bool)
         if self.unlabeled_label is not None:
             known = y != self.unlabeled_label

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import _check_sample_weight
 
 from layerwise.datasets import Dataset
 
@@ -35,6 +36,17 @@ class Given:
     weight: NDArray[np.float64] | None = None
     validation: tuple[NDArray[np.float64], NDArray[Any] | None] | None = None
     unlabeled: NDArray[np.float64] | None = None
+
+
+def weights_of(sample_weight: Any, x: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Checked weights of the rows, or None.
+
+    Raises:
+        ValueError: one is negative or no number, or there are not as many as rows.
+    """
+    if sample_weight is None:
+        return None
+    return np.asarray(_check_sample_weight(sample_weight, x, ensure_non_negative=True))
 
 
 def dealt(given: Given, fraction: float, seed: int) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_array,
     check_consistent_length,
     validate_data,
@@ -17,7 +16,7 @@ from sklearn.utils.validation import (
 
 from layerwise.errors import InputError
 from layerwise.estimators._base import LayerwiseBase
-from layerwise.estimators._data import Given
+from layerwise.estimators._data import Given, weights_of
 
 
 class LayerwiseRegressor(MultiOutputMixin, RegressorMixin, LayerwiseBase):
@@ -79,9 +78,7 @@ class LayerwiseRegressor(MultiOutputMixin, RegressorMixin, LayerwiseBase):
                 y_numeric=True,
                 ensure_min_samples=2,
             )
-        weight = None
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        weight = weights_of(sample_weight, X)
         self._shape = y.shape[1:]
         known = ~np.isnan(y.reshape(len(y), -1).astype(np.float64)).any(axis=1)
         if not known.any():
