@@ -204,7 +204,7 @@ def test_predict_needs_a_finished_run_on_a_table(wine: Job) -> None:
     def refused(run: str | Path) -> Ended:
         return call("predict", run, wine.table, "--out", "out.csv")
 
-    assert_refused(refused("absent"), "absent holds no finished run")
+    assert_refused(refused("absent"), "no run in absent")
     unfinished = wine.copied()
     sums = (unfinished / "SHA256SUMS").read_text().splitlines(keepends=True)
     (unfinished / "SHA256SUMS").write_text(sums[0])

@@ -59,6 +59,8 @@ def read_finished(folder: Path, name: str, limit: int) -> bytes:
         InputError: there is no finished run.
         DamagedError: the file is not what was written.
     """
+    if not folder.is_dir():
+        raise InputError(f"There is no run in {folder}: no such folder.")
     sums = read_sums(folder)
     if "model.keras" not in sums:
         raise InputError(

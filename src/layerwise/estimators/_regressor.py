@@ -58,26 +58,7 @@ class LayerwiseRegressor(MultiOutputMixin, RegressorMixin, LayerwiseBase):
         Raises:
             InputError: what was given cannot be used; a ValueError.
         """
-        marks = self.unlabeled_label is not None
-        if marks and not np.isnan(self.unlabeled_label):
-            raise InputError(
-                "A regressor marks rows without a target by `unlabeled_label=nan`: any other "
-                f"number may be a target. Received: {self.unlabeled_label!r}."
-            )
-        if marks:
-            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)  # noqa: N806
-            check_consistent_length(X, y)
-            y = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan")
-        else:
-            X, y = validate_data(  # noqa: N806
-                self,
-                X,
-                y,
-                dtype=np.float64,
-                multi_output=True,
-                y_numeric=True,
-                ensure_min_samples=2,
-            )
+        X, y = self._checked(X, y)  # noqa: N806
         weight = weights_of(sample_weight, X)
         self._shape = y.shape[1:]
         known = ~np.isnan(y.reshape(len(y), -1).astype(np.float64)).any(axis=1)
@@ -98,6 +79,23 @@ class LayerwiseRegressor(MultiOutputMixin, RegressorMixin, LayerwiseBase):
             )
         )
         return self
+
+    def _checked(self, X: Any, y: Any) -> tuple[Any, Any]:  # noqa: N803
+        """Rows and targets; a missing target is let through where it marks a row."""
+        mark = self.unlabeled_label
+        how: dict[str, Any] = {"dtype": np.float64, "ensure_min_samples": 2}
+        if mark is None:
+            checked = validate_data(self, X, y, multi_output=True, y_numeric=True, **how)
+            return checked[0], checked[1]
+        if mark == mark:  # Only what is no number differs from itself.
+            raise InputError(
+                "A regressor marks rows without a target by `unlabeled_label=nan`: any other "
+                f"number may be a target. Received: {mark!r}."
+            )
+        X = validate_data(self, X, **how)  # noqa: N806
+        check_consistent_length(X, y)
+        allowed = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
+        return X, check_array(y, ensure_2d=False, **allowed)
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """The value of each row: `(n_samples,)` or `(n_samples, n_values)`, as `y` was."""
