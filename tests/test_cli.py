@@ -140,7 +140,7 @@ def test_a_run_leaves_its_files(digits: Job) -> None:
     assert digits.ended.code == 0
     names = {"run.json", "history.json", "model.keras", "depth.svg", "report.html"}
     found = {path.name for path in digits.folder.iterdir()}
-    assert found == names | {"SHA256SUMS", "checkpoints"}
+    assert found == names | {"SHA256SUMS", "checkpoints", "events.jsonl"}
     model = keras.models.load_model(digits.folder / "model.keras", compile=False)
     assert len(model.layers) == read(digits.folder)["selected_depth"] + 1
     assert model.predict(np.zeros((3, 64), "float32"), verbose=0).shape == (3, 10)

@@ -72,7 +72,7 @@ def test_a_run_on_a_table_leaves_its_preparation_vouched_for(wine: Job) -> None:
     lines = (wine.run / "SHA256SUMS").read_text().splitlines()
     sums = {line[66:]: line[:64] for line in lines}
     found = {path.name for path in wine.run.iterdir()}
-    assert found == {*sums, "SHA256SUMS", "checkpoints"}
+    assert found == {*sums, "SHA256SUMS", "checkpoints", "events.jsonl"}
     text = (wine.run / "preparation.json").read_bytes()
     assert hashlib.sha256(text).hexdigest() == sums["preparation.json"]
     expected = Dataset.from_table(wine.table, target="target").preparation

@@ -1,4 +1,21 @@
-"""The events of a run, as plain values that anyone may listen to."""
+"""The events of a run, as plain values that anyone may listen to.
+
+`layerwise.train(..., listeners=[...])` hands each event to each listener as it comes: perhaps some
+`Noted`, then one `RunStarted`; for each depth `StageStarted` and `EpochsDone` of each replicate and
+one `StageFinished`; a `PhaseStarted` and `EpochsDone` for each work outside the stages; last
+`RunFinished`, also of a run that was interrupted.
+
+>>> import keras, layerwise
+>>> from layerwise.progress import StageFinished
+>>> def tell(event):
+...     if isinstance(event, StageFinished):
+...         print("stage", event.history["stages"][-1]["depth"])
+>>> result = layerwise.train(
+...     layerwise.load_dataset("wine"), block=lambda depth: keras.layers.Dense(4, "relu"),
+...     epochs=1, max_depth=2, verbose=0, listeners=tell)
+stage 1
+stage 2
+"""
 
 from __future__ import annotations
 
@@ -19,18 +36,28 @@ class RunStarted:
     replicates: int
     pictures: Mapping[str, str] = field(default_factory=dict)
     """Title to SVG."""
+    phases: tuple[str, ...] = ()
+    """What follows growth, beside the final score."""
 
 
 @dataclass(frozen=True)
 class StageStarted:
+    """A stage of one replicate begins, or is taken from its checkpoint."""
+
     depth: int
+    """Counted from 1."""
     replicate: int
+    """Counted from 0."""
     epochs: int
+    """How many there will be at most."""
 
 
 @dataclass(frozen=True)
 class EpochsDone:
-    """Some epochs of a stage are done; `epoch` of them so far, the last with these metrics."""
+    """Some epochs are done: `epoch` of them so far, the last with these metrics.
+
+    Several at once where they are short. A classifier beside a stage counts its own from 1 again.
+    """
 
     epoch: int
     logs: Mapping[str, float]

@@ -171,8 +171,12 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def assert_finished(folder: Path) -> None:
-    """The five files and their hashes are there, and nothing else."""
-    assert {path.name for path in folder.iterdir()} == {*ARTEFACTS, "SHA256SUMS", "checkpoints"}
+    """The five files and their hashes are there, and beside them the log, each stage in it once."""
+    beside = {"SHA256SUMS", "checkpoints", "events.jsonl"}
+    assert {path.name for path in folder.iterdir()} == {*ARTEFACTS, *beside}
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    ends = [line["depth"] for line in lines if line["event"] == "stage_finished"]
+    assert ends == list(range(1, len(ends) + 1))
     assert vouched_for(folder) == ARTEFACTS
     assert leftovers(folder) == []
     assert list(folder.glob("checkpoints/current-*")) == []

@@ -215,6 +215,8 @@ class Fault:
         if self.torn and name in ("write_new", SAVE):
             original(*given, **named)
             os.truncate(given[0], given[0].stat().st_size // 2)
+        if self.torn and name == "append":
+            original(given[0], given[1][: len(given[1]) // 2])
         raise OSError(self.number, os.strerror(self.number), str(given[0]))
 
 

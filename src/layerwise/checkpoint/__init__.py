@@ -2,7 +2,7 @@
 
 `_folder` is the run folder, `_sums` vouches for its files, `_journal` keeps the trainings that are
 done and the one in progress, `_format` is one checkpoint as files, `_network` the chosen network as
-data.
+data, `_events` the log of what happened.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import keras
 
 from layerwise import files, plots, report
 from layerwise.checkpoint._difference import where_they_differ
+from layerwise.checkpoint._events import EventLog
 from layerwise.checkpoint._journal import Journal, KeptJournal
 from layerwise.checkpoint._network import keep_network
 from layerwise.checkpoint._sums import is_whole, read_sums, write_sums
@@ -93,7 +94,8 @@ class NoFolder:
 
 class RunFolder:
     """A folder with `run.json`, `history.json`, `checkpoints/`, of a table `preparation.json` and,
-    at the end, `model.keras`, `depth.svg`, `report.html` and `SHA256SUMS`, which vouches for them.
+    at the end, `model.keras`, `depth.svg`, `report.html` and `SHA256SUMS`, which vouches for them;
+    beside them `events.jsonl`, a log for which nothing vouches.
 
     Args:
         path: a folder that does not exist yet, or an empty one; with `resume` that of a run.
@@ -109,6 +111,7 @@ class RunFolder:
         self._facts: Mapping[str, Any] = {}
         self._pictures: Mapping[str, str] = {}
         self._artefacts: tuple[str, ...] = ARTEFACTS
+        self._log = EventLog(path)
 
     @contextmanager
     def opened(
@@ -158,6 +161,7 @@ class RunFolder:
                 self._artefacts = (*ARTEFACTS, PREPARATION)
             files.make_folders(self.path / "checkpoints")
             files.remove_leftovers(self.path / "checkpoints")
+            self._log.open(lock)
             run = files.digest_json(self._facts)
             yield KeptJournal(self.path / "checkpoints", run, every, listen, lock)
 
@@ -216,6 +220,7 @@ class RunFolder:
             files.write_json(self.path / HISTORY, event.history)
             if event.history["stages"]:
                 self._write_pages(event.history, event.explanation)
+        self._log.listen(event)
 
     def keep_model(self, model: keras.Model) -> None:
         """Write the chosen network, for Keras and as data.

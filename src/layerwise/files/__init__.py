@@ -1,13 +1,15 @@
 """The only room that writes: whole files or folders or nothing, each with its hash.
 
-`_system` is every call that changes the disk, `_write` what is built of them, `_read` how files
-that a stranger may have touched are opened, `_folder` what a run may use, `_lock` who owns it,
-`_owner` what a lock says.
+`_system` is every call that changes the disk, `_write` what is built of them, `_lines` a log that
+grows, `_read` how files that a stranger may have touched are opened, `_folder` what a run may use,
+`_lock` who owns it, `_owner` what a lock says.
 """
 
 from __future__ import annotations
 
 from layerwise.files._folder import claim_folder as claim_folder
+from layerwise.files._lines import append_line as append_line
+from layerwise.files._lines import mend_lines as mend_lines
 from layerwise.files._lock import RunLock as RunLock
 from layerwise.files._read import open_plain as open_plain
 from layerwise.files._read import read_bytes as read_bytes

@@ -35,6 +35,23 @@ def write_new(path: Path, parts: Iterable[bytes | memoryview], size: int = 0) ->
             stream.write(part)
 
 
+def append(path: Path, data: bytes) -> None:
+    """Add to the end of a file, which is made where it is missing; a link is not followed."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        written = 0
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+    finally:
+        os.close(descriptor)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a file off after so many bytes."""
+    os.truncate(path, size)
+
+
 def sync(path: Path) -> None:
     """Ask the system to put a file, or a folder's list of names, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

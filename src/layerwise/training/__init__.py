@@ -11,9 +11,11 @@ from layerwise.checkpoint import RunFolder
 from layerwise.depth import DepthRule, Plateau
 from layerwise.files import RunLock
 from layerwise.finetune import FineTune
+from layerwise.progress import Listener
 from layerwise.training._arguments import read_arguments
 from layerwise.training._result import TrainResult as TrainResult
 from layerwise.training._run import run
+from layerwise.training._settings import listeners_from
 
 _PLATEAU = Plateau(patience=3, min_delta=0.0)
 
@@ -58,6 +60,7 @@ def train(
     unlabeled: Any = None,
     unlabeled_label: Any = None,
     search_fraction: float | None = None,
+    listeners: Listener | Sequence[Listener] = (),
 ) -> TrainResult:
     """Grow a network one block at a time, and keep the depth that validation chooses.
 
@@ -123,6 +126,8 @@ def train(
         unlabeled_label: the value in `y`, such as -1, that marks a row without a label.
         search_fraction: grow on this part of the training rows first, stratified by class, and let
             the depth rule choose there; then grow that depth on all of them.
+        listeners: callables that get each event of `layerwise.progress` as it comes; what one
+            raises ends the run. They are no part of what a resume compares.
 
     Raises:
         InputError, InputTypeError: an argument cannot be used; nothing was written.
@@ -142,6 +147,7 @@ def train(
     2007. There the depth is fixed beforehand and a fine-tuning always follows; here validation
     chooses the depth, and fine-tuning is kept only where it helps.
     """
+    told = listeners_from(listeners)
     data, settings = read_arguments(
         x,
         y,
@@ -180,7 +186,7 @@ def train(
         unlabeled_label=unlabeled_label,
         search_fraction=search_fraction,
     )
-    return run(data, settings, run_dir=run_dir, verbose=verbose)
+    return run(data, settings, run_dir=run_dir, verbose=verbose, listeners=told)
 
 
 def resume(
@@ -196,7 +202,8 @@ def resume(
         run_dir: the folder that was given to `train`.
         x, y: the same data; their fingerprint is compared.
         verbose: as in `train`.
-        **arguments: what `train` was called with, `block` among them; a difference is refused.
+        **arguments: what `train` was called with, `block` among them; a difference is refused,
+            but for `listeners`.
 
     Raises:
         InputError: there is no run, or it was started with other data or arguments; the message

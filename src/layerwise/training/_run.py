@@ -41,6 +41,7 @@ def run(
     *,
     run_dir: str | Path | RunFolder | None = None,
     verbose: str | int = "auto",
+    listeners: Sequence[Listener] = (),
 ) -> TrainResult:
     """Grow, choose, finish; write the run folder and show progress where asked.
 
@@ -49,6 +50,7 @@ def run(
         settings: checked.
         run_dir: where the run leaves its files, or None; a `RunFolder` may ask to go on with one.
         verbose: as in `train`.
+        listeners: of the user, told after the folder and the display.
     """
     folder = _folder(run_dir)
     with signals.as_python_does(), display(verbose) as show, _store(settings) as store:
@@ -56,8 +58,7 @@ def run(
         def listen(event: Event) -> None:
             if isinstance(event, StageStarted | PhaseStarted):
                 signals.check()
-            for listener in (folder.listen, show):
-                listener(event)
+            _tell((folder.listen, show, *listeners), event)
 
         replicas = [Replica(i, data, settings, store) for i in range(settings.replicates)]
         # The first stage is grown before anything is written: it proves that the arguments fit.
@@ -65,31 +66,55 @@ def run(
         history = History(
             depth_rule=str(settings.depth_rule), monitor=_monitor(settings.monitor, metrics, data)
         )
-        largest = settings.deepest
-        room = Room(replicas[0].stage_bytes, largest * settings.replicates)
+        room = Room(replicas[0].stage_bytes, settings.deepest * settings.replicates)
         # Both cost a look at all the data, and are for the folder alone.
         facts, pictures = ({}, {}) if folder.path is None else _shown(data, settings)
         kept = None if data.preparation is None else data.preparation.to_json()
         try:
             with folder.opened(facts, settings.checkpoint_every, room, listen, kept) as journal:
-                listen(RunStarted(facts, history.monitor, largest, settings.replicates, pictures))
+                listen(_started(settings, history.monitor, facts, pictures))
                 try:
                     result = _grow_and_finish(replicas, settings, history, journal, listen)
                     folder.keep_model(result.model)
                 except (KeyboardInterrupt, signals.Stopped) as stop:
                     result = _interrupted(stop, replicas, settings, history, journal, listen)
                 else:
+                    finished = RunFinished(history.to_dict(), depths.explain(history))
                     with signals.deferred():
-                        listen(RunFinished(history.to_dict(), depths.explain(history)))
+                        _tell((folder.listen, show), finished)
                         folder.seal()
                         journal.close()
                         _forget_features(replicas, store)
                     signals.check()
+                    # What fails or hangs in a listener cannot undo a run that is whole.
+                    _tell(listeners, finished)
         except (KeyboardInterrupt, signals.Stopped, DiskFullError) as stop:
             stop.add_note(folder.how_to_resume)
             raise
     result.run_dir = folder.path
     return result
+
+
+def _tell(listeners: Sequence[Listener], event: Event) -> None:
+    for listener in listeners:
+        listener(event)
+
+
+def _started(
+    settings: Settings, monitor: str, facts: dict[str, Any], pictures: dict[str, str]
+) -> RunStarted:
+    follow = {
+        "fine-tuning": settings.fine_tune is not None,
+        "baselines": settings.baseline != "none",
+    }
+    return RunStarted(
+        facts,
+        monitor,
+        settings.deepest,
+        settings.replicates,
+        pictures,
+        tuple(name for name, asked in follow.items() if asked),
+    )
 
 
 def _forget_features(replicas: Sequence[Replica], store: Store | None) -> None:

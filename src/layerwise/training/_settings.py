@@ -17,6 +17,7 @@ from layerwise.finetune import FineTune
 from layerwise.growth import Blocks, Policy, copy_layer
 from layerwise.objectives import Objective, Supervised, by_name
 from layerwise.optimizers import described, fresh
+from layerwise.progress import Listener
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +144,20 @@ def callbacks_by_depth(value: Any) -> Callable[[int], Sequence[keras.callbacks.C
         return lambda depth: checked(value(depth))
     fixed = checked(value)
     return lambda depth: [copy.copy(callback) for callback in fixed]
+
+
+def listeners_from(value: Any) -> tuple[Listener, ...]:
+    """Read `listeners`: a callable, or a sequence of them."""
+    given = (value,) if callable(value) else value
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        expected = "be a callable that takes an event, or a sequence of them"
+        raise InputTypeError(complaint("listeners", expected, value))
+    for listener in given:
+        if not callable(listener) or isinstance(listener, type | keras.callbacks.Callback):
+            advice = "Keras callbacks go into `callbacks`, and a class is to be called first."
+            expected = "hold callables that take an event"
+            raise InputTypeError(complaint("listeners", expected, listener, advice))
+    return tuple(given)
 
 
 def described_tuning(spec: FineTune) -> dict[str, Any]:
