@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
+import importlib
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,12 +37,11 @@ def in_notebook() -> bool:
 @contextmanager
 def notebook() -> Iterator[Listener]:
     """An output of the cell that shows the depth curve growing."""
-    from IPython.display import DisplayHandle, display
-
-    handle = DisplayHandle()
+    ipython: Any = importlib.import_module("IPython.display")
+    name = secrets.token_hex(8)
 
     def send(bundle: Mapping[str, str], update: bool) -> None:
-        display(dict(bundle), raw=True, display_id=handle.display_id, update=update)
+        ipython.display(dict(bundle), raw=True, display_id=name, update=update)
 
     page = Page(send)
     try:
