@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from layerwise.errors import InputError, MissingDependencyError
+from layerwise.errors import InputError, MissingDependencyError, complaint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -241,11 +241,55 @@ class History:
         data = {key: [row.get(key) for row in rows] for key in columns}
         return nw.from_dict(data, backend=backend).to_native()
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the monitored metric by depth and return the matplotlib axes."""
+    def plot_depth(self, ax: Axes | None = None) -> Axes:
+        """Draw the monitored metric by depth.
+
+        Args:
+            ax: matplotlib axes to draw on; default: those of a new figure, which pyplot does not
+                know, so that no window opens. `.figure` shows it in a notebook, `.figure.savefig`
+                writes it.
+
+        Returns:
+            The axes: a line a split, with replicates their spread as a band, and the chosen depth.
+
+        >>> stage = StageRecord(
+        ...     depth=1, objective="supervised", head="carry", epochs=2, parameters=9,
+        ...     stop_reason=StopReason.COMPLETED, seconds=0.5, train={"loss": 0.5},
+        ...     validation={"loss": 0.75}, test=None, curves={"loss": [0.75, 0.5]})
+        >>> ax = History([stage], monitor="validation.loss").plot_depth()
+        >>> [line.get_label() for line in ax.lines]
+        ['train', 'validation']
+        """
         from layerwise import plots
 
         return plots.depth_curve(self.to_dict(), ax=ax)
+
+    def plot_curves(self, metric: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw one metric over all epochs, stage after stage.
+
+        Args:
+            metric: such as `"loss"`; default: the monitored one.
+            ax: as in `plot_depth`.
+
+        Returns:
+            The axes: a line for training and one for validation, thin lines between the stages.
+
+        Raises:
+            InputError: no stage reports that metric.
+        """
+        from layerwise import plots
+
+        names = list(dict.fromkeys(n for stage in self.stages for n in stage.curves))
+        known = [name for name in names if not name.startswith("val_")]
+        metric = self.monitor.partition(".")[2] if metric is None else metric
+        if metric not in known:
+            expected = f"be one that the stages report: {', '.join(known) or 'there is none'}"
+            raise InputError(complaint("metric", expected, metric))
+        return plots.learning_curves(self.to_dict(), metric, ax)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The same as `plot_depth`."""
+        return self.plot_depth(ax)
 
 
 def _flat_row(stage: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -17,19 +17,18 @@ from layerwise.growth import Stage, audit, early_exits, ensemble, path, stitch
 from layerwise.history import History, Metrics
 from layerwise.objectives import Supervised
 from layerwise.training._assemble import assembler
+from layerwise.training._pictures import Pictures
 from layerwise.training._replica import Replica
 from layerwise.training._settings import Settings
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 
 @dataclass(repr=False)
-class TrainResult:
+class TrainResult(Pictures):
     """The networks that were grown, the one that was chosen, and the record of it all.
 
     Attributes:
-        history: the record; `history.to_frame()`, `history.plot()`, `history.to_json()`.
+        history: the record; `history.to_frame()`, `history.plot_curves()`,
+            `history.to_json()`.
         models: the network at the chosen depth of each replicate, fine-tuned if that was kept;
             None for a replicate that diverged before that depth.
         classes: the labels in the order of the model's outputs; None for values or without labels.
@@ -136,10 +135,6 @@ class TrainResult:
         fine-tuning."""
         stages = self._replicas[self.best].stages[: self.selected_depth]
         return [block.layer for block in path(stages)]
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the monitored metric by depth and return the matplotlib axes."""
-        return self.history.plot(ax)
 
 
 def network(replica: Replica, depth: int) -> keras.Model:
