@@ -29,3 +29,32 @@ def test_a_trial_reports_every_stage_and_can_be_pruned() -> None:
     assert any(t.state == optuna.trial.TrialState.PRUNED for t in study.trials)
     assert all(len(t.intermediate_values) >= t.user_attrs["depth"] for t in whole)
     assert study.best_value == max(t.value for t in whole) > 0.9
+
+
+def test_mlflow_is_told_of_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    # Files are for tests: without a server and a database there is nothing else.
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
+    result = example("track_mlflow").main(epochs=2)
+    client = mlflow.MlflowClient()
+    (run,) = client.search_runs(["0"])
+    for name in ("train.loss", "validation.accuracy"):
+        split, _, metric = name.partition(".")
+        told = [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+        stages = result.history.to_dict()["stages"]
+        assert told == [(stage["depth"], stage[split][metric]) for stage in stages]
+    assert run.data.params["selected_depth"] == str(result.selected_depth)
+    assert run.data.metrics["test.accuracy"] == result.test["accuracy"]
+
+
+def test_trackio_is_told_of_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    trackio = pytest.importorskip("trackio")
+    result = example("track_trackio").main(epochs=2)
+    (run,) = trackio.Api().runs("layerwise")
+    for name in ("train/loss", "validation/accuracy"):
+        split, _, metric = name.partition("/")
+        told = [(m["step"], m["value"]) for m in run.history(name)]
+        stages = result.history.to_dict()["stages"]
+        assert told == [(stage["depth"], stage[split][metric]) for stage in stages]

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from layerwise.objectives import Supervised as Supervised
     from layerwise.objectives import Targets as Targets
     from layerwise.objectives import classify_by_goodness as classify_by_goodness
+    from layerwise.trackers import TensorBoard as TensorBoard
     from layerwise.training import TrainResult as TrainResult
     from layerwise.training import resume as resume
     from layerwise.training import train as train
@@ -80,6 +81,7 @@ _ROOMS = {
     "Supervised": "objectives",
     "Targets": "objectives",
     "classify_by_goodness": "objectives",
+    "TensorBoard": "trackers",
     "TrainResult": "training",
     "resume": "training",
     "train": "training",
