@@ -303,6 +303,11 @@ CASES = [
          depth_rule=layerwise.FixedDepth(keep="last"), fine_tune=layerwise.FineTune()),
     case("baseline without labels", InputError, "`baseline`", "Pass `y`", y=None,
          objective="reconstruction", baseline="quick"),
+    case("listeners", InputTypeError, "`listeners` must be a callable", "3", listeners=3),
+    case("listeners of others", InputTypeError, "`listeners` must hold callables", "None",
+         listeners=[print, None]),
+    case("callbacks as listeners", InputTypeError, "Keras callbacks go into `callbacks`",
+         listeners=[keras.callbacks.EarlyStopping()]),
     case("test scores without test", InputError, "`score_test_each_stage` needs `test_data`",
          score_test_each_stage=True),
 ]  # fmt: skip

@@ -52,9 +52,11 @@ def test_trackio_is_told_of_every_stage(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     trackio = pytest.importorskip("trackio")
     result = example("track_trackio").main(epochs=2)
-    (run,) = trackio.Api().runs("layerwise")
+    *stages, last = trackio.SQLiteStorage.get_logs("layerwise", "wine")
+    expected = result.history.to_dict()["stages"]
+    assert [line["step"] for line in stages] == [stage["depth"] for stage in expected]
     for name in ("train/loss", "validation/accuracy"):
         split, _, metric = name.partition("/")
-        told = [(m["step"], m["value"]) for m in run.history(name)]
-        stages = result.history.to_dict()["stages"]
-        assert told == [(stage["depth"], stage[split][metric]) for stage in stages]
+        told = [line[name] for line in stages]
+        assert told == [stage[split][metric] for stage in expected]
+    assert last["test/accuracy"] == result.test["accuracy"]
