@@ -1,8 +1,12 @@
 """A run in MLflow: parameters once, metrics of every stage, the test score.
 
-pip install mlflow-skinny
-python examples/track_mlflow.py
-mlflow ui                              # of the whole mlflow
+    pip install mlflow
+    python examples/track_mlflow.py
+    mlflow ui
+
+mlflow-skinny is enough where MLFLOW_TRACKING_URI names a server. Without one it can write files:
+
+    MLFLOW_ALLOW_FILE_STORE=true MLFLOW_TRACKING_URI=file:mlruns python examples/track_mlflow.py
 """
 
 from __future__ import annotations
