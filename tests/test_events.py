@@ -213,6 +213,13 @@ def test_a_run_that_was_stopped_again_and_again_has_each_stage_once(
     assert {(session, depth) for session, depth, _ in trained} <= set(begun)
 
 
+def test_what_only_comes_from_checkpoints_is_not_told_again(tmp_path: Path) -> None:
+    layerwise.train(X, Y, run_dir=tmp_path / "run", **arguments())
+    layerwise.resume(tmp_path / "run", X, Y, **arguments())
+    again = [line["event"] for line in lines_of(tmp_path / "run") if line["session"] == 2]
+    assert again == ["run_started", "run_finished"]
+
+
 def a_log(folder: Path) -> EventLog:
     log = EventLog(folder)
     with files.RunLock(folder) as lock:

@@ -172,6 +172,23 @@ def test_the_display_in_a_terminal(
     assert 4 < frames <= REDRAWS * seconds + 3 * len(table)
 
 
+@needs_tmux
+def test_an_error_leaves_nothing_of_the_region(tmp_path: Path, terminals: list[Terminal]) -> None:
+    fails = SCRIPT.replace("        time.sleep(0.08)", "        time.sleep(0.08 / (depth < 3))")
+    assert fails != SCRIPT
+    # A traceback has lines that are wider than the terminal.
+    fails = "import sys; sys.excepthook = lambda kind, *rest: print(kind.__name__)" + fails
+    (tmp_path / "show.py").write_text(fails)
+    terminal = Terminal(tmp_path, f"{sys.executable} show.py", 80, 24)
+    terminals.append(terminal)
+    terminal.wait("ended 1")
+    ended = terminal.everything()
+    assert "ZeroDivisionError" in ended
+    assert left_of_region(ended) == []
+    assert [line[:8] for line in ended if line.startswith("stage")] == ["stage 1,", "stage 2,"]
+    assert terminal.cursor()
+
+
 @pytest.mark.slow
 @needs_tmux
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 30)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,17 @@ def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
         "stage/seconds": [(1, 0.5)],
         "epoch/loss": [(1, 0.5), (3, 0.25)],
     }
+
+
+def test_another_run_in_the_same_folder_is_written(tmp_path: Path) -> None:
+    """Beside the first: only what comes from a checkpoint stands there already."""
+    pytest.importorskip("tensorboardX")
+    record = {"depth": 1, "seconds": 0.5, "train": {}, "validation": None, "test": None}
+    event = StageFinished({"stages": [record | {"curves": {}}]})
+    layerwise.TensorBoard(tmp_path)(event)
+    time.sleep(1.1)  # A file is named after the second.
+    layerwise.TensorBoard(tmp_path)(event)
+    assert scalars_in(tmp_path) == {"stage/seconds": [(1, 0.5), (1, 0.5)]}
 
 
 def test_arguments_that_do_not_fit_leave_no_folder(tmp_path: Path) -> None:
