@@ -117,6 +117,7 @@ def test_a_run_that_goes_on_has_each_stage_once(
     listeners = [layerwise.TensorBoard(first), stop_after_two]
     with pytest.raises(Kill):
         layerwise.train(wine, run_dir="run", listeners=listeners, **how(max_depth=3))
+    time.sleep(1.1)  # A file is named after the second, and would be written over.
     board = layerwise.TensorBoard(second)
     result = layerwise.resume("run", wine, listeners=board, **how(max_depth=3))
     assert_same(scalars_in(second), expected_from(result.history))
