@@ -526,12 +526,15 @@ def test_a_terminal_that_cannot_redraw_gets_lines(
     assert shown.splitlines() == [*STAGE_LINES, "fine-tuning", "scoring the test set"]
 
 
-def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_no_color_is_respected(no_color: str) -> None:
     colours = re.compile(r"\x1b\[(?:[0-9]+;)*(?:3[0-9]|4[0-9]|9[0-7])(?:;[0-9]+)*m")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert colours.search(on_a_terminal(monkeypatch))
-    monkeypatch.setenv("NO_COLOR", "1")
-    shown = on_a_terminal(monkeypatch)
-    assert "\x1b[" in shown
-    assert not colours.search(shown)
+    environment = {"TERM": "xterm-256color", "NO_COLOR": no_color}
+    console = Console(file=io.StringIO(), force_terminal=True, width=WIDTH, _environ=environment)
+    region = Region(console)
+    for event in a_run()[:4]:
+        region.listen(event)
+    console.print(region.picture())
+    shown = console.file.getvalue()
+    assert "epoch 2/4" in shown
+    assert bool(colours.search(shown)) == (no_color == "")
