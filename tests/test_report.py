@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy import stats
 
 from layerwise import plots
-from layerwise.report import format_metric, render, verdict
+from layerwise.history import score_of
+from layerwise.report import chance_explains, format_metric, render, verdict
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
@@ -191,7 +193,7 @@ def test_the_page_of_any_history(make: Callable[[], dict[str, Any]]) -> None:
     assert text.startswith("<!doctype html>")
     chosen = history["selected_depth"]
     assert seen.text["selected-depth"] == ("none" if chosen is None else str(chosen))
-    assert seen.text["verdict"] == verdict(history)
+    assert seen.text["verdict"] == verdict(history).sentence
     assert seen.tags.count("svg") == 2 + (history["monitor"] != "validation.loss")
     rows = re.findall(r"<tr[^>]*><td>(\d+)</td>", text)
     assert rows == [str(stage["depth"]) for stage in history["stages"]]
@@ -331,59 +333,90 @@ def test_a_hostile_metric_is_only_text_in_pictures_too(name: str) -> None:
 
 # The verdict.
 
+
+def scored(rows: int, **rivals: Any) -> dict[str, Any]:
+    """Baselines by name with their test accuracy, each on so many rows."""
+    return {name: baseline(test) | {"rows": {"test": rows}} for name, test in rivals.items()}
+
+
 VERDICTS: list[Any] = [
-    pytest.param({}, "No baseline was trained", id="no baseline"),
-    pytest.param({"baseline": {}}, "No baseline was trained", id="empty baseline"),
+    pytest.param({}, "unknown", "No baseline was trained", id="no baseline"),
+    pytest.param({"baseline": {}}, "unknown", "No baseline was trained", id="empty baseline"),
     pytest.param(
-        {"baseline": {"end_to_end": baseline(0.80), "shallow": baseline(0.82)}},
-        "a test accuracy of 0.8500, ahead of the best baseline, shallow training with 0.8200, "
-        "by 0.0300 on one seed.",
+        {"baseline": scored(10_000, end_to_end=0.80, shallow=0.82)},
+        "helped",
+        "Greedy training helped here: the chosen network of depth 2 reaches a test accuracy of "
+        "0.8500, the best of 2 baselines, shallow training with 0.8200: 0.0300 ahead, more than "
+        "the 0.0103 that chance explains.",
         id="ahead",
     ),
     pytest.param(
-        {"baseline": {"end_to_end": baseline(0.90), "shallow": baseline(0.82)}},
-        "behind the best baseline, end to end training with 0.9000, by 0.0500 on one seed: "
-        "greedy training did not help here.",
+        {"baseline": scored(10_000, end_to_end=0.90, shallow=0.82)},
+        "behind",
+        "Greedy training did not help here: the chosen network of depth 2 reaches a test accuracy "
+        "of 0.8500, the best of 2 baselines, end to end training with 0.9000: 0.0500 behind, more "
+        "than the 0.0091 that chance explains.",
         id="behind",
     ),
     pytest.param(
+        {"baseline": scored(100, end_to_end=0.90)},
+        "level",
+        "Greedy training made no difference here that can be told from chance: the chosen network "
+        "of depth 2 reaches a test accuracy of 0.8500, the only baseline, end to end training "
+        "with 0.9000: 0.0500 behind, and chance explains up to 0.0914.",
+        id="within noise",
+    ),
+    pytest.param(
         {"baseline": {"end_to_end": baseline(0.85)}},
-        "a test accuracy of 0.8500, level with the best baseline, end to end training with 0.8500.",
+        "level",
+        "end to end training with 0.8500: they are level.",
         id="level",
     ),
     pytest.param(
-        {"baseline": {"end_to_end": baseline(None), "shallow": baseline(0.7)}},
-        "ahead of the best baseline, shallow training with 0.7000, by 0.1500",
+        {"baseline": scored(10_000, end_to_end=None, shallow=0.7)},
+        "helped",
+        "the only baseline, shallow training with 0.7000: 0.1500 ahead, more than the 0.0114 that "
+        "chance explains. Baselines that failed: end to end.",
         id="one baseline failed",
     ),
     pytest.param(
         {"baseline": {"end_to_end": baseline(None), "shallow": baseline(None)}},
+        "unknown",
         "Every baseline failed, so there is nothing to compare it with.",
         id="all baselines failed",
     ),
     pytest.param(
         {"test": None, "baseline": {"end_to_end": baseline("no test", 0.702)}},
-        "a validation accuracy of 0.8020, ahead of the best baseline, end to end training with "
-        "0.7020, by 0.1000",
+        "helped",
+        "a validation accuracy of 0.8020, the only baseline, end to end training with 0.7020: "
+        "0.1000 ahead, on one seed each, so that chance cannot be judged. There are no test rows: "
+        "validation also chose the depth, which flatters it.",
         id="validation decides without test",
     ),
-    pytest.param({"selected_depth": None}, "No network was chosen.", id="nothing chosen"),
+    pytest.param({"selected_depth": None}, "unknown", "No network was chosen.", id="nothing"),
     pytest.param(
-        {"test": {"accuracy": None}}, "The network of depth 2 was chosen.", id="no finite score"
+        {"test": {"accuracy": None}},
+        "unknown",
+        "The network of depth 2 was chosen.",
+        id="no finite score",
     ),
     pytest.param(
         {"test": {"accuracy": spread(0.9, 0.8)}, "baseline": {"end_to_end": baseline(0.80)}},
-        "a test accuracy of 0.8500, ahead of the best baseline",
+        "level",
+        "a test accuracy of 0.8500 ± 0.0707, the only baseline, end to end training with 0.8000: "
+        "0.0500 ahead, and chance explains up to 1.1004.",
         id="mean of replicates",
     ),
     pytest.param(
         {"test": None, "fine_tune": TUNED, "baseline": {"end_to_end": baseline("no test", 0.9)}},
-        "a validation accuracy of 0.9500, ahead of the best baseline, end to end training with "
-        "0.9000, by 0.0500",
+        "helped",
+        "a validation accuracy of 0.9500, the only baseline, end to end training with 0.9000: "
+        "0.0500 ahead",
         id="fine-tuned without test",
     ),
     pytest.param(
         {"test": None, "fine_tune": TUNED | {"kept": False}},
+        "unknown",
         "a validation accuracy of 0.8020",
         id="fine-tuning not kept",
     ),
@@ -393,23 +426,28 @@ VERDICTS: list[Any] = [
             "monitor": "train.accuracy",
             "baseline": {"end_to_end": baseline("no test") | {"validation": None}},
         },
+        "unknown",
         "a train accuracy of 0.9000",
         id="neither validation nor test",
     ),
 ]
 
 
-@pytest.mark.parametrize(("changes", "sentence"), VERDICTS)
-def test_the_verdict_agrees_with_the_numbers(changes: dict[str, Any], sentence: str) -> None:
-    assert sentence in verdict(a_history(**changes))
+@pytest.mark.parametrize(("changes", "kind", "sentence"), VERDICTS)
+def test_the_verdict_agrees_with_the_numbers(
+    changes: dict[str, Any], kind: str, sentence: str
+) -> None:
+    said = verdict(a_history(**changes))
+    assert sentence in said.sentence
+    assert said.kind == kind
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "word"), [(0.2, 0.3, "ahead"), (0.3, 0.2, "behind"), (0.25, 0.25, "level")]
+    ("ours", "theirs", "kind"), [(0.2, 0.3, "helped"), (0.3, 0.2, "behind"), (0.25, 0.25, "level")]
 )
 @pytest.mark.parametrize("metric", ["mean_squared_error", "loss", "mean_absolute_error"])
 def test_the_verdict_knows_errors_from_scores(
-    metric: str, ours: float, theirs: float, word: str
+    metric: str, ours: float, theirs: float, kind: str
 ) -> None:
     history = a_history(
         monitor=f"validation.{metric}",
@@ -421,18 +459,33 @@ def test_the_verdict_knows_errors_from_scores(
         },
     )
     said = verdict(history)
-    best = f"{word} {'with' if word == 'level' else 'of' if word == 'ahead' else ''}".strip()
-    assert f"{best} the best baseline, end to end training with {theirs:.4f}" in said
-    assert f"test {metric.replace('_', ' ')} of {ours:.4f}" in said
-    assert ("did not help" in said) == (word == "behind")
-    assert (" by 0.1000 " in said) == (word != "level")
+    assert said.kind == kind
+    assert f"the best of 2 baselines, end to end training with {theirs:.4f}" in said.sentence
+    assert f"test {metric.replace('_', ' ')} of {ours:.4f}" in said.sentence
+    assert ("0.1000 " in said.sentence) == (kind != "level")
 
 
-def test_the_verdict_counts_the_seeds() -> None:
-    several = a_history(
-        test={"accuracy": spread(0.9, 0.8)}, baseline={"end_to_end": baseline(0.8)}
-    )  # fmt: skip
-    assert "on one seed" not in verdict(several)
+def test_chance_is_that_of_a_t_test_between_seeds() -> None:
+    """Against SciPy's own test: the difference is just significant at 5% where they agree."""
+    ours, theirs = np.array([0.80, 0.83, 0.79, 0.82]), np.array([0.75, 0.77, 0.78, 0.74])
+    scores = [score_of(spread(*values.tolist())) for values in (ours, theirs)]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    limit = chance_explains(scores[0], scores[1], "loss", None)
+    assert limit is not None
+    # As many seeds on both sides: the pooled test's interval.
+    shifted = ours - ours.mean() + theirs.mean() + limit
+    found = stats.ttest_ind(shifted, theirs, equal_var=True)
+    assert found.pvalue == pytest.approx(0.05, abs=1e-6)
+
+
+def test_chance_is_that_of_two_proportions_between_rows() -> None:
+    rows, scores = 500, [score_of(0.8), score_of(0.7)]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    expected = 1.959964 * np.sqrt((0.8 * 0.2 + 0.7 * 0.3) / rows)
+    assert chance_explains(scores[0], scores[1], "accuracy", rows) == pytest.approx(expected)
+    assert chance_explains(scores[0], scores[1], "loss", rows) is None
 
 
 @pytest.mark.parametrize(

@@ -420,7 +420,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> Sessions:
 
 def without_seconds(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}
+        return {k: without_seconds(v) for k, v in value.items() if k not in ("seconds", "ledger")}
     return [without_seconds(v) for v in value] if isinstance(value, list) else value
 
 

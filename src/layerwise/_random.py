@@ -23,6 +23,7 @@ class Stream(enum.IntEnum):
     AUGMENTATION = 7
     VIEWS = 8
     TRUNK = 9
+    DIAGNOSTICS = 10
 
 
 def derive(seed: int, stream: Stream, *path: int) -> int:

@@ -72,10 +72,12 @@ class StageRecord:
     """How often it was started again at half the learning rate after a divergence."""
     message: str | None = None
     """Of a divergence: what was not finite, in which epoch, at which learning rate."""
+    ledger: Mapping[str, Any] | None = None
+    """Seconds by what they were spent on, operations, bytes of features, peak memory."""
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain values; what does not apply is left out."""
-        optional = ("diverged", "retries", "message")
+        optional = ("diverged", "retries", "message", "ledger")
         return {
             key: value
             for key, value in asdict(self).items()
@@ -295,6 +297,10 @@ class History:
 def _flat_row(stage: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for key, value in stage.items():
+        if key == "ledger":
+            row |= {f"seconds.{name}": spent for name, spent in value["seconds"].items()}
+            row |= {name: number for name, number in value.items() if name != "seconds"}
+            continue
         if key not in ("train", "validation", "test"):
             row[key] = value
             continue

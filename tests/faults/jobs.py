@@ -141,7 +141,9 @@ def weights_of(folder: Path) -> str:
 def without_seconds(value: Any) -> Any:
     """The same JSON without any time."""
     if isinstance(value, dict):
-        return {key: without_seconds(v) for key, v in value.items() if key != "seconds"}
+        return {
+            key: without_seconds(v) for key, v in value.items() if key not in ("seconds", "ledger")
+        }
     if isinstance(value, list):
         return [without_seconds(item) for item in value]
     return value

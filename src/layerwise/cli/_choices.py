@@ -37,6 +37,7 @@ class BaselineChoice(enum.StrEnum):
 
     NONE = "none"
     QUICK = "quick"
+    FULL = "full"
 
 
 class Task(enum.StrEnum):

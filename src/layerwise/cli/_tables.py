@@ -86,7 +86,7 @@ def print_result(recipe: Recipe, history: History, folder: Path) -> None:
             what = "the trunk alone" if step["when"] == "before" else "with the classifier"
             console.print(f"  {what}: {ends[0]} to {ends[1]}, {kept}.")
     if history.baseline:
-        console.print(verdict(history.to_dict()), soft_wrap=True)
+        console.print(verdict(history.to_dict()).sentence, soft_wrap=True)
     console.print(f"Chosen depth: {history.selected_depth}")
     for name, value in (history.test or {}).items():
         console.print(f"Test {name.replace('_', ' ')}: {format_metric(value)}")

@@ -17,6 +17,7 @@ from layerwise.engine._devices import devices as devices
 from layerwise.engine._key import layer_key as layer_key
 from layerwise.engine._order import order as order
 from layerwise.engine._problem import Engine as Engine
+from layerwise.engine._problem import Operations as Operations
 from layerwise.engine._problem import Problem as Problem
 from layerwise.engine._problem import Result as Result
 from layerwise.engine._problem import finite_weights as finite_weights
@@ -47,6 +48,18 @@ def make_engine(name: EngineName) -> Engine:
 
         return FitEngine()
     return _the_compiled()
+
+
+def compile_seconds() -> float:
+    """Seconds that this process has spent on compiling since this was first asked.
+
+    Only JAX tells; elsewhere 0.
+    """
+    if keras.backend.backend() != "jax":
+        return 0.0
+    from layerwise.engine._cost import compile_seconds
+
+    return compile_seconds()
 
 
 @functools.cache

@@ -13,13 +13,14 @@ import jax
 import keras
 import numpy as np
 
-from layerwise._typing import Array
+from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
 from layerwise.engine._callbacks import refuse_batch_hooks, refuse_unsavable
+from layerwise.engine._cost import count_forward
 from layerwise.engine._key import layer_key, optimizer_key
-from layerwise.engine._problem import Problem, Result
+from layerwise.engine._problem import Operations, Problem, Result
 from layerwise.engine._program import Program
-from layerwise.engine._session import Session, on_device, read_state
+from layerwise.engine._session import Session, on_device, operations_of, read_state
 from layerwise.engine._watch import Watch
 
 _PROGRAMS_KEPT = 16
@@ -48,6 +49,12 @@ class CompiledEngine:
         program = self._program(problem)
         values = program.evaluate(read_state(problem), on_device(split))
         return dict(zip(program.names, np.asarray(values).tolist(), strict=True))
+
+    def operations(self, problem: Problem) -> Operations:
+        return operations_of(problem, self._program(problem))
+
+    def forward_operations(self, layer: keras.Layer, shape: Shape, dtype: str) -> float:
+        return count_forward(layer, shape, dtype)
 
     def forward(self, layer: keras.Layer) -> Callable[[Array], Array]:
         def apply(values: list[Any], batch: Array) -> Array:

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from layerwise import signals
-from layerwise._typing import Array, Tree
+from layerwise._typing import Array, Shape, Tree
 from layerwise.datasets import Split
 from layerwise.engine._callbacks import refuse_unsavable
 from layerwise.engine._order import order
-from layerwise.engine._problem import Problem, Result, divergence, finite_weights
+from layerwise.engine._problem import Operations, Problem, Result, divergence, finite_weights
 from layerwise.engine._recall import Recall
 from layerwise.engine._watch import Snapshot, Watch, fitting, restored_curves
 from layerwise.history import StopReason
@@ -150,6 +150,22 @@ class FitEngine:
             Batches(split, problem.batch_size), return_dict=True, verbose=0
         )
         return {name: float(value) for name, value in logs.items()}
+
+    def operations(self, problem: Problem) -> Operations | None:
+        if keras.backend.backend() != "jax":
+            return None
+        from layerwise.engine._program import Program
+        from layerwise.engine._session import operations_of
+
+        problem.optimizer.build(problem.model.trainable_variables)
+        return operations_of(problem, Program(problem.model, problem.batch_size))
+
+    def forward_operations(self, layer: keras.Layer, shape: Shape, dtype: str) -> float | None:
+        if keras.backend.backend() != "jax":
+            return None
+        from layerwise.engine._cost import count_forward
+
+        return count_forward(layer, shape, dtype)
 
     def forward(self, layer: keras.Layer) -> Callable[[Array], Array]:
         model: list[keras.Model] = []

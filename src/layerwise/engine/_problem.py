@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import keras
 import numpy as np
 
-from layerwise._typing import Array
+from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
 from layerwise.engine._model import StageModel
 from layerwise.engine._watch import Watch
@@ -65,6 +65,15 @@ class Result:
     """What an earlier session of a resumed run has spent on this."""
 
 
+class Operations(NamedTuple):
+    """Floating-point operations of one full batch."""
+
+    train: float
+    """Forward, backward and the optimizer's update."""
+    look: float
+    """Forward alone, with the loss."""
+
+
 class Engine(Protocol):
     """What trains one stage."""
 
@@ -80,6 +89,14 @@ class Engine(Protocol):
 
     def evaluate(self, problem: Problem, split: Split) -> dict[str, float]:
         """The loss and metrics over all rows, in inference mode."""
+        ...
+
+    def operations(self, problem: Problem) -> Operations | None:
+        """What a full batch costs; None where the backend does not tell."""
+        ...
+
+    def forward_operations(self, layer: keras.Layer, shape: Shape, dtype: str) -> float | None:
+        """What one row of this shape costs in inference mode; None as above."""
         ...
 
     def forward(self, layer: keras.Layer) -> Callable[[Array], Array]:

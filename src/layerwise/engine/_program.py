@@ -15,7 +15,9 @@ import keras
 from jax import lax
 
 from layerwise.engine._canonical import canonical
+from layerwise.engine._cost import count
 from layerwise.engine._model import StageModel
+from layerwise.engine._problem import Operations
 
 State: TypeAlias = dict[str, Any]
 """`trainable`, `frozen` (statistics and random states), `optimizer`, `metrics`: lists of arrays."""
@@ -63,6 +65,7 @@ class Program:
         on_cpu = jax.default_backend() == "cpu"
         self._step = canonical(self._train_step) if on_cpu else self._train_step
         self._look = canonical(self._test_step) if on_cpu else self._test_step
+        self._counted: dict[Any, Operations] = {}
         self.train = jax.jit(self._train, donate_argnums=0)
         self.evaluate = jax.jit(self._evaluate)
 
@@ -73,6 +76,18 @@ class Program:
         They belong to a run, which may free a head or hand its blocks to the user.
         """
         return _moving(self._model) == self._moves
+
+    def operations(self, state: State, batch: Data) -> Operations:
+        """What a training step and a look at a batch compute.
+
+        Args:
+            state, batch: arrays, of which only shapes and types matter.
+        """
+        key = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(batch))
+        if key not in self._counted:
+            counted = (count(step, state, batch) for step in (self._train_step, self._test_step))
+            self._counted[key] = Operations(*counted)
+        return self._counted[key]
 
     def _train(
         self, state: State, data: Data, validation: Data | None, orders: Any, first: Any, stop: Any

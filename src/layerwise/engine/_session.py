@@ -15,8 +15,9 @@ import numpy as np
 from layerwise import signals
 from layerwise._typing import Array
 from layerwise.datasets import Split
+from layerwise.engine._cost import like
 from layerwise.engine._order import order
-from layerwise.engine._problem import Problem, Result, divergence
+from layerwise.engine._problem import Operations, Problem, Result, divergence
 from layerwise.engine._program import Program, State, window_of
 from layerwise.engine._recall import Recall
 from layerwise.engine._watch import Snapshot, Watch, fitting, restored_curves
@@ -197,6 +198,13 @@ def _state_variables(problem: Problem) -> dict[str, list[Any]]:
         "optimizer": problem.optimizer.variables,
         "metrics": model.metrics_variables,
     }
+
+
+def operations_of(problem: Problem, program: Program) -> Operations:
+    """What a full batch of a problem costs."""
+    rows = min(problem.batch_size, problem.train.rows)
+    batch = jax.tree.map(lambda a: like((rows, *a.shape[1:]), a.dtype), problem.train.tree())
+    return program.operations(read_state(problem), batch)
 
 
 def read_state(problem: Problem) -> State:

@@ -58,6 +58,11 @@ class Features:
         """How many blocks these features have passed."""
         return len(self._passed)
 
+    @property
+    def parts(self) -> list[NDArray[Any]]:
+        """The arrays themselves, one a split."""
+        return [split.x for split in self._splits.values()]
+
     def __getitem__(self, name: str) -> Split:
         return self._splits[name]
 

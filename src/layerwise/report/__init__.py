@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from layerwise import plots
+from layerwise.report._verdict import chance_explains as chance_explains
 from layerwise.report._verdict import compared_metric as compared_metric
 from layerwise.report._verdict import verdict as verdict
 
@@ -43,7 +44,7 @@ def render(
         history=history,
         facts=facts,
         explanation=explanation,
-        verdict=verdict(history),
+        verdict=verdict(history).sentence,
         monitored=monitored,
         shown=shown,
         compared=compared_metric(history),

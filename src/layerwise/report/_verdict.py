@@ -4,50 +4,131 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from layerwise.history import Score, higher_is_better, score_of
 
+_LEVEL = 5e-5
+"""Differences that the four digits shown do not show."""
 
-def verdict(history: Mapping[str, Any]) -> str:
-    """Compare the chosen network with the baselines, in plain words.
 
-    On test where the run has test data, else on what the depth was chosen by. How large a
-    difference could be chance is not judged: a baseline is one run.
+@dataclass(frozen=True)
+class Verdict:
+    """Whether greedy training helped: what to say, and in a word.
+
+    `unknown`: there is nothing to compare with.
+    """
+
+    kind: Literal["helped", "level", "behind", "unknown"]
+    sentence: str
+
+
+def verdict(history: Mapping[str, Any]) -> Verdict:
+    """Compare the chosen network with the best of the baselines, in plain words.
+
+    On test where the run has test data, else on what the depth was chosen by. A difference counts
+    where it is larger than chance explains: the spread of the seeds, where a side has several (a
+    two-sided t interval of 95%; a side with one seed is taken to spread as the other does), and for
+    accuracies the number of rows that were scored (two independent proportions, 95%). To be the
+    best of several is itself luck in part, which favours the baselines.
+
+    Args:
+        history: as in `history.json`.
     """
     chosen = history["selected_depth"]
     if chosen is None:
-        return "No network was chosen."
+        return Verdict("unknown", "No network was chosen.")
     metric = compared_metric(history)
-    split, score = _score(history, metric)
-    if score is None:
-        return f"The network of depth {chosen} was chosen."
-    ours, replicates = score.mean, score.replicates
-    said = (
-        f"The chosen network of depth {chosen} reaches a {split} {metric.replace('_', ' ')} "
-        f"of {ours:.4f}"
-    )
-    baseline = history["baseline"]
-    if not baseline:
-        return f"{said}. No baseline was trained, so this does not say whether growing helped."
-    rivals = {
-        name: _number((result.get(split) or {}).get(metric)) for name, result in baseline.items()
+    split, ours = _own_score(history, metric)
+    if ours is None:
+        return Verdict("unknown", f"The network of depth {chosen} was chosen.")
+    name = f"{split} {metric.replace('_', ' ')}"
+    said = f"The chosen network of depth {chosen} reaches a {name} of {_shown(ours)}"
+    baselines = history["baseline"]
+    if not baselines:
+        return Verdict(
+            "unknown",
+            f"{said}. No baseline was trained, so this does not say whether growing helped.",
+        )
+    scores = {
+        rival: score_of((record.get(split) or {}).get(metric))
+        for rival, record in baselines.items()
     }
-    finite = {name: value for name, value in rivals.items() if value is not None}
+    finite = {rival: score for rival, score in scores.items() if score is not None}
     if not finite:
-        return f"{said}. Every baseline failed, so there is nothing to compare it with."
-    best = (max if higher_is_better(metric) else min)(finite, key=lambda name: finite[name])
-    gain = ours - finite[best] if higher_is_better(metric) else finite[best] - ours
-    rival = f"{best.replace('_', ' ')} training with {finite[best]:.4f}"
-    if math.isclose(gain, 0.0, abs_tol=5e-5):
-        return f"{said}, level with the best baseline, {rival}."
-    runs = "on one seed" if replicates == 1 else f"as a mean of {replicates} runs against one"
-    if gain > 0:
-        return f"{said}, ahead of the best baseline, {rival}, by {gain:.4f} {runs}."
-    return (
-        f"{said}, behind the best baseline, {rival}, by {-gain:.4f} {runs}: "
-        "greedy training did not help here."
+        return Verdict(
+            "unknown", f"{said}. Every baseline failed, so there is nothing to compare it with."
+        )
+    best = (max if higher_is_better(metric) else min)(finite, key=lambda rival: finite[rival].mean)
+    rows = (baselines[best].get("rows") or {}).get(split)
+    kind, judged = _judged(ours, finite[best], metric, rows)
+    rival = f"{best.replace('_', ' ')} training with {_shown(finite[best])}"
+    of = f"the best of {len(finite)} baselines" if len(finite) > 1 else "the only baseline"
+    failed = [rival.replace("_", " ") for rival, score in scores.items() if score is None]
+    return Verdict(
+        kind,
+        f"{_OPENING[kind]}: the chosen network of depth {chosen} reaches a {name} of "
+        f"{_shown(ours)}, {of}, {rival}: {judged}."
+        + (f" Baselines that failed: {', '.join(failed)}." if failed else "")
+        + ("" if split == "test" else f" There are no test rows: {_FLATTERED[split]}"),
     )
+
+
+_OPENING = {
+    "helped": "Greedy training helped here",
+    "level": "Greedy training made no difference here that can be told from chance",
+    "behind": "Greedy training did not help here",
+}
+
+
+_FLATTERED = {
+    "validation": "validation also chose the depth, which flatters it.",
+    "train": "these are the rows that trained the networks.",
+}
+
+
+def _judged(
+    ours: Score, theirs: Score, metric: str, rows: int | None
+) -> tuple[Literal["helped", "level", "behind"], str]:
+    gain = ours.mean - theirs.mean
+    if not higher_is_better(metric):
+        gain = -gain
+    if abs(gain) < _LEVEL:
+        return "level", "they are level"
+    said = f"{abs(gain):.4f} {'ahead' if gain > 0 else 'behind'}"
+    chance = chance_explains(ours, theirs, metric, rows)
+    if chance is None:
+        said += ", on one seed each, so that chance cannot be judged"
+    elif abs(gain) <= chance:
+        return "level", f"{said}, and chance explains up to {chance:.4f}"
+    else:
+        said += f", more than the {chance:.4f} that chance explains"
+    return ("helped" if gain > 0 else "behind"), said
+
+
+def chance_explains(ours: Score, theirs: Score, metric: str, rows: int | None) -> float | None:
+    """The largest difference that chance explains at 95%; None where nothing is known of it."""
+    from scipy import stats
+
+    parts = []
+    counts = ours.replicates, theirs.replicates
+    if max(counts) > 1:
+        spreads = [s.std if s.replicates > 1 else None for s in (ours, theirs)]
+        known = [s for s in spreads if s is not None]
+        variances = [(known[0] if s is None else s) ** 2 for s in spreads]
+        error = math.sqrt(sum(v / n for v, n in zip(variances, counts, strict=True)))
+        parts.append(error * float(stats.t.ppf(0.975, sum(counts) - 2)))
+    if metric == "accuracy" and rows:
+        doubt = sum(s.mean * (1 - s.mean) for s in (ours, theirs))
+        parts.append(float(stats.norm.ppf(0.975)) * math.sqrt(max(doubt, 0.0) / rows))
+    return math.hypot(*parts) if parts else None
+
+
+def _shown(score: Score) -> str:
+    if score.replicates == 1:
+        return f"{score.mean:.4f}"
+    return f"{score.mean:.4f} ± {score.std:.4f}"
 
 
 def compared_metric(history: Mapping[str, Any]) -> str:
@@ -66,7 +147,7 @@ def compared_metric(history: Mapping[str, Any]) -> str:
     return metric
 
 
-def _score(history: Mapping[str, Any], metric: str) -> tuple[str, Score | None]:
+def _own_score(history: Mapping[str, Any], metric: str) -> tuple[str, Score | None]:
     """The chosen network's score, fine-tuning included where it was kept."""
     if history["test"] and metric in history["test"]:
         return "test", score_of(history["test"][metric])
@@ -75,8 +156,3 @@ def _score(history: Mapping[str, Any], metric: str) -> tuple[str, Score | None]:
         return "validation", score_of(tuned["validation_after"].get(metric))
     split = history["monitor"].partition(".")[0]
     return split, score_of(history["stages"][history["selected_depth"] - 1][split].get(metric))
-
-
-def _number(metric: Any) -> float | None:
-    score = score_of(metric)
-    return None if score is None else score.mean

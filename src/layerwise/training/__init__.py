@@ -101,7 +101,9 @@ def train(
         class_weight: label to weight of the loss in training.
         score_test_each_stage: also score the test rows after every stage, for display alone:
             nothing is ever chosen by them.
-        baseline: `"quick"` also trains the chosen network end to end and a shallow one.
+        baseline: `"quick"` also trains the chosen network end to end, and a shallow one, for as
+            many epochs; `"full"` also for as many operations and as much time, one on fixed random
+            features and one built as is usual today, three seeds each.
         on_divergence: `"stop"` ends growth when a stage's loss or weights are not finite;
             `"retry"` trains it again from its start at half the learning rate, up to 3 times.
         checkpoint_every: with `run_dir`, seconds between two checkpoints inside a stage; every

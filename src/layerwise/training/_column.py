@@ -16,6 +16,7 @@ from layerwise.engine import Problem, Result
 from layerwise.growth import Frozen, attach
 from layerwise.objectives import InStep, Parts, in_step, needs_targets, stage_target, takes
 from layerwise.progress import Listener
+from layerwise.training._meter import Meter
 from layerwise.training._settings import Settings
 from layerwise.training._sprout import Sprout, sprout
 from layerwise.training._trained import Job, trained
@@ -53,7 +54,7 @@ class Column:
             self._views.append(view.beyond(blocks))
         self._result: Result | None = None
 
-    def train(self, depth: int, journal: Journal, listen: Listener) -> Result:
+    def train(self, depth: int, journal: Journal, listen: Listener, meter: Meter) -> Result:
         """Train all stages, the first time this is asked; give the result of one."""
         if self._result is None:
             heads = {in_step(s.depth): s.head for s in self.sprouts if s.head is not None}
@@ -65,7 +66,7 @@ class Column:
                 layers={"block": block, "head": head},
                 problem=lambda: self._problem(block, head),
             )
-            self._result = trained(job, self._settings.engine, journal, listen)
+            self._result = trained(job, self._settings.engine, journal, listen, meter)
         whole, prefix = self._result, f"{in_step(depth)}_"
         curves = {
             name.replace(prefix, "", 1): values  # `val_` stays in front.

@@ -20,7 +20,7 @@ from layerwise.training._settings import Settings
 from layerwise.training._view import View
 
 _CHOICES = {
-    "baseline": ("none", "quick"),
+    "baseline": ("none", "quick", "full"),
     "init": ("fresh", "identity", "copy"),
     "schedule": ("sequential", "simultaneous"),
     "on_divergence": ("stop", "retry"),

@@ -15,6 +15,7 @@ from layerwise.history import History, Metric, Metrics, higher_is_better
 from layerwise.objectives import scored_by
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._compare import compare
+from layerwise.training._meter import together
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
 from layerwise.training._result import TrainResult, best_replicate, network
@@ -53,9 +54,12 @@ def finish(
     if settings.fine_tune is None:
         models = [None if replica is None else network(replica, depth) for replica in grown]
     else:
+        for replica in replicas:
+            replica.meter.start()
         models, values, history.fine_tune = _tuned(
             grown, values, depth, settings.fine_tune, metric, journal, listen
         )
+        history.fine_tune["ledger"] = together([replica.meter.read() for replica in replicas])
     best = best_replicate(values, higher_is_better(metric))
     if data.test is not None:
         history.test = _known_test(history, depth)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from layerwise.engine import Snapshot
 from layerwise.history import StopReason, finite
@@ -26,6 +27,8 @@ class Outcome:
     curves: Mapping[str, Sequence[float]]
     retries: int = 0
     """How often the stage was started again at half the learning rate."""
+    ledger: Mapping[str, Any] = field(default_factory=dict)
+    """Seconds by what they were spent on, operations and bytes."""
     restored: bool = False
     """It was trained in an earlier session."""
 

@@ -101,7 +101,7 @@ def train_in_phases(
                 layers=whole.layers,
                 problem=ready(problem),
             )
-            result = trained(job, replica.settings.engine, journal, listen)
+            result = trained(job, replica.settings.engine, journal, listen, replica.meter)
         before += result.seconds_before
         if result.stop_reason == StopReason.DIVERGED:
             break

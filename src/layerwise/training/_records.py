@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from layerwise.history import Metric, Metrics, StageRecord, StopReason
+from layerwise.training._meter import together
 from layerwise.training._outcome import Outcome
 
 
@@ -61,6 +62,7 @@ def stage_record(depth: int, outcomes: Sequence[Outcome | None]) -> StageRecord:
         diverged=None if len(outcomes) == 1 else len(outcomes) - len(finite),
         retries=max(o.retries for o in present) or None,
         message=next((o.message for o in shown if o.message), None),
+        ledger=together([o.ledger for o in present]),
     )
 
 

@@ -12,6 +12,7 @@ from layerwise.growth import Frozen, Stage, path, stitch
 from layerwise.objectives import has_views, predicts_targets, views_of
 from layerwise.training._assemble import assembler
 from layerwise.training._column import Column
+from layerwise.training._meter import Meter
 from layerwise.training._settings import Settings
 from layerwise.training._sprout import Sprout, sprout, stage_problem
 from layerwise.training._view import View
@@ -26,6 +27,7 @@ class Replica:
         settings: of the run.
         store: where features go; None for memory.
         prefix: of the names of its trainings in the journal.
+        meter: of what its stages cost; one that counts no operations by default.
 
     Attributes:
         stages: trained and frozen.
@@ -41,13 +43,17 @@ class Replica:
         settings: Settings,
         store: Store | None = None,
         prefix: str = "",
+        meter: Meter | None = None,
     ) -> None:
         self.index, self.data, self.settings, self.prefix = index, data, settings, prefix
         self._store = store
         self.stages: list[Stage] = []
         self.diverged = False
         self._splits = ["train", "validation", *["test"] * settings.score_test_each_stage]
-        self.view = View(data, self._splits, settings.engine, store, settings.augment)
+        self.meter = meter or Meter(settings.engine)
+        self.view = View(
+            data, self._splits, settings.engine, store, settings.augment, meter=self.meter
+        )
         if has_views(settings.objective(1)):
             self.view = self._on_views(store)
         self.stage_bytes = 0
@@ -65,6 +71,7 @@ class Replica:
             store,
             views=lambda split: views_of(objective, split.x, split.y, targets, seed),
             views_name=f" {objective!r} {seed}",
+            meter=self.meter,
         )
 
     def after(self, stage: Stage) -> View:
@@ -73,7 +80,7 @@ class Replica:
         blocks = path(stages)
         assemble = assembler(self.settings.objective(stage.depth), self.data)
         if assemble is not None:
-            raw = View(self.data, self._splits, self.settings.engine)
+            raw = View(self.data, self._splits, self.settings.engine, meter=self.meter)
             trunk = stitch(stages, None, raw.shape, raw.dtype, assemble=assemble)
             return raw.beyond([Frozen.of(trunk)])
         if self.settings.policy.lowest(stage.depth + 1) <= stage.depth:
@@ -95,7 +102,7 @@ class Replica:
 
     def on(self, data: Dataset, prefix: str) -> Replica:
         """Another that grows in the same way, from nothing, on other rows."""
-        return Replica(self.index, data, self.settings, self._store, prefix)
+        return Replica(self.index, data, self.settings, self._store, prefix, self.meter)
 
     def go_by(self, settings: Settings) -> None:
         """Grow by other settings; nothing has been trained yet."""

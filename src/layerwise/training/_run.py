@@ -29,6 +29,7 @@ from layerwise.progress import (
 from layerwise.training._facts import run_facts
 from layerwise.training._finish import finish
 from layerwise.training._loop import grow
+from layerwise.training._meter import Meter
 from layerwise.training._replica import Replica
 from layerwise.training._result import TrainResult
 from layerwise.training._search import search_depth
@@ -60,7 +61,11 @@ def run(
                 signals.check()
             _tell((folder.listen, show, *listeners), event)
 
-        replicas = [Replica(i, data, settings, store) for i in range(settings.replicates)]
+        counts = folder.path is not None or settings.baseline == "full"
+        replicas = [
+            Replica(i, data, settings, store, meter=Meter(settings.engine, counts))
+            for i in range(settings.replicates)
+        ]
         # The first stage is grown before anything is written: it proves that the arguments fit.
         metrics = replicas[0].prepare()
         history = History(

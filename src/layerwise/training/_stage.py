@@ -64,6 +64,7 @@ class _Attempt:
         self.grown = replica.sprout(depth, 0.5**number)
         self.plan = self.grown.plan(replica.settings)
         self._started = time.perf_counter()
+        replica.meter.start()
         self._seconds_before = 0.0
 
     def outcome(self) -> Outcome:
@@ -105,7 +106,7 @@ class _Attempt:
         if self.replica.settings.schedule == "sequential":
             return self._train(self.name, self.grown, problem)
         column = self.replica.column(0.5**self.number)
-        result = column.train(self.depth, self.journal, self.listen)
+        result = column.train(self.depth, self.journal, self.listen, self.replica.meter)
         self._seconds_before += result.seconds_before
         return result
 
@@ -119,7 +120,7 @@ class _Attempt:
         )
         engine = self.replica.settings.engine
         try:
-            result = trained(job, engine, self.journal, self.listen)
+            result = trained(job, engine, self.journal, self.listen, self.replica.meter)
         except UnusableFeaturesError as error:
             return Result({}, 0, StopReason.DIVERGED, str(error))
         self._seconds_before += result.seconds_before
@@ -129,10 +130,11 @@ class _Attempt:
         """Metrics of every split, in inference mode."""
         problem.model.rewind(epochs)
         engine = self.replica.settings.engine
-        scores = {
-            name: engine.evaluate(problem, view.rows(name, problem.objective))
-            for name in view.names
-        }
+        with self.replica.meter.spent_on("scoring"):
+            scores = {
+                name: engine.evaluate(problem, view.rows(name, problem.objective))
+                for name in view.names
+            }
         if "validation" in scores:
             said = compared(problem.objective, scores["train"], scores["validation"])
             scores["validation"] |= said
@@ -187,6 +189,7 @@ class _Attempt:
             metrics=metrics,
             curves=curves,
             retries=self.number,
+            ledger=self.replica.meter.read(),
         )
 
 

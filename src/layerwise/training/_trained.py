@@ -15,6 +15,7 @@ from layerwise.checkpoint import Journal
 from layerwise.engine import Engine, Problem, Result, Snapshot, fitting
 from layerwise.history import StopReason, finite
 from layerwise.progress import Listener
+from layerwise.training._meter import Meter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +42,29 @@ def ready(problem: Problem) -> Callable[[], Problem]:
     return lambda: problem
 
 
-def trained(job: Job, engine: Engine, journal: Journal, listen: Listener) -> Result:
+def trained(
+    job: Job, engine: Engine, journal: Journal, listen: Listener, meter: Meter | None = None
+) -> Result:
     """Train, from where an earlier session stood; or give the layers what it ended with."""
+    meter = meter or Meter(engine)
     found = journal.find(job.name, job.plan, job.below)
     if found is not None:
         for name, variable in _variables(job.layers).items():
             variable.assign(fitting(found, name, variable))
-        return _result(found)
+        meter.uncounted()
+        result = _result(found)
+        meter.earlier(result.seconds_before)
+        return result
     watch = journal.watch(job.name, job.plan, listen, job.below)
     before = watch.seconds()
-    result = engine.train(job.problem(), watch)
+    with meter.spent_on("training"):
+        problem = job.problem()
+        result = engine.train(problem, watch)
+    meter.trained(problem, result)
     seconds = watch.seconds()
     facts = {**finite(asdict(result)), "seconds_before": seconds}
     journal.keep(job.name, job.plan, Snapshot(_values(job.layers), facts), job.below)
+    meter.earlier(before)
     return replace(result, seconds_before=before)
 
 

@@ -119,7 +119,7 @@ def _classifier(
         problem=cache(lambda: stage_problem(settings, view, grown, seed)),
     )
     try:
-        result = trained(job, settings.engine, journal, listen)
+        result = trained(job, settings.engine, journal, listen, replica.meter)
     except UnusableFeaturesError:
         return None, 0.0
     if result.stop_reason == StopReason.DIVERGED:

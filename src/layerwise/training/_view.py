@@ -22,6 +22,7 @@ from layerwise.objectives import (
     stage_target,
     takes,
 )
+from layerwise.training._meter import Meter
 
 
 class UnusableFeaturesError(Exception):
@@ -44,6 +45,7 @@ class View:
         views: from the rows of a split to the views that every stage trains on; None for the
             rows themselves.
         views_name: tells these views from others of the same data.
+        meter: told what caching costs.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class View:
         augment: Callable[[int], keras.Layer] | None = None,
         views: Callable[[Split], Mapping[str, Array]] | None = None,
         views_name: str = "",
+        meter: Meter | None = None,
     ) -> None:
         self.data = data
         self._raw = {name: split for name, split in data.splits.items() if name in splits}
@@ -63,7 +66,7 @@ class View:
         first = self._raw if views is None else self._seen_as(views)
         origin = "" if store is None else f"{data.fingerprint}{views_name}"
         self._features = Features(first, store, origin)
-        self._engine, self._augment = engine, augment
+        self._engine, self._augment, self._meter = engine, augment, meter or Meter(engine)
         self._passed: list[Frozen] = []
         self._shapes: list[Shape] = []
         """After each of them."""
@@ -157,16 +160,25 @@ class View:
 
     def _catch_up(self) -> None:
         """Pass the features through the blocks that they have not passed yet."""
-        if len(self._passed) > self._features.depth:
-            ahead = self._passed[self._features.depth :]
-            self._features.recall([_identity(block) for block in ahead])
-        for block in self._passed[self._features.depth :]:
-            shape = self._shapes[self._features.depth]
-            self._features.advance(self._engine.forward(block.layer), shape, _identity(block))
+        self._advance()
+        if self._passed:
+            self._meter.holds(sum(part.nbytes for part in self._features.parts))
         if not self._features.finite:
             raise UnusableFeaturesError(
                 f"the features that the block of depth {self._features.depth} gives are not finite"
             )
+
+    def _advance(self) -> None:
+        if len(self._passed) > self._features.depth:
+            ahead = self._passed[self._features.depth :]
+            self._features.recall([_identity(block) for block in ahead])
+        for block in self._passed[self._features.depth :]:
+            shape, before = self._shapes[self._features.depth], self._features.parts
+            rows, one = sum(map(len, before)), before[0]
+            with self._meter.spent_on("caching"):
+                self._features.advance(self._engine.forward(block.layer), shape, _identity(block))
+            self._meter.passed(block, one.shape[1:], str(one.dtype), rows)
+            del before, one
 
     def forget(self) -> None:
         """Remove what an earlier session may have cached on the way: the run is finished."""

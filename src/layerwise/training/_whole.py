@@ -25,11 +25,15 @@ def whole_problem(
     *,
     batch_size: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    number: int = 0,
 ) -> Problem:
-    """A network that predicts the labels, all its layers to be trained together."""
+    """A network that predicts the labels, all its layers to be trained together.
+
+    Those of another `number` see the rows in another order.
+    """
     data, settings = replica.data, replica.settings
     staged = settings.objective(depth)
-    seed = replica.seed(Stream.FINE_TUNE)
+    seed = replica.seed(Stream.FINE_TUNE, *[number] * (number > 0))
     raw = View(data, ["train"], settings.engine, augment=settings.augment)
     return joint_problem(
         model,

@@ -1,23 +1,26 @@
-"""What the grown network is compared with: networks of the same kind that never grew."""
+"""Training one network to compare with, and scoring it."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from layerwise.datasets import Split
 from layerwise.engine import Engine, Problem, Result
+from layerwise.history import StopReason
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One network trained end to end from scratch."""
+    """One network that never grew, on validation and on test; NaN where it diverged."""
 
     validation: dict[str, float] | None
     test: dict[str, float] | None
     seconds: float
     parameters: int
+    epochs: int
 
 
 def train_baseline(
@@ -32,11 +35,17 @@ def train_baseline(
         train: trains the problem, or gives its network what an earlier session ended with.
     """
     started = time.perf_counter()
-    before = train().seconds_before
-    validation = problem.validation
+    result = train()
+    broken = result.stop_reason == StopReason.DIVERGED
+
+    def score(split: Split | None) -> dict[str, float] | None:
+        scores = None if split is None else engine.evaluate(problem, split)
+        return dict.fromkeys(scores, math.nan) if broken and scores else scores
+
     return Baseline(
-        validation=None if validation is None else engine.evaluate(problem, validation),
-        test=None if test is None else engine.evaluate(problem, test),
-        seconds=time.perf_counter() - started + before,
+        validation=score(problem.validation),
+        test=score(test),
+        seconds=time.perf_counter() - started + result.seconds_before,
         parameters=problem.model.count_params(),
+        epochs=result.epochs,
     )
