@@ -160,6 +160,8 @@ class History:
     test: Metrics | None = None
     search: Mapping[str, Any] | None = None
     """Of a search on a part of the rows: the part, the depth chosen there, and by what."""
+    diagnostics: Mapping[str, Any] | None = None
+    """What a look into the network found, each with a line that says how to read it."""
 
     def scores(self) -> list[Score | None]:
         """The monitored metric of each stage in order of depth; None for a diverged stage."""
@@ -173,6 +175,7 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole history as plain values, ready for JSON."""
+        optional = {"search": self.search, "diagnostics": self.diagnostics}
         return finite(
             {
                 "schema": SCHEMA,
@@ -184,7 +187,7 @@ class History:
                 "fine_tune": self.fine_tune,
                 "baseline": self.baseline,
                 "test": self.test,
-                **({} if self.search is None else {"search": self.search}),
+                **{name: told for name, told in optional.items() if told is not None},
             }
         )
 

@@ -94,6 +94,8 @@ class RunFinished:
     history: Mapping[str, Any]
     explanation: str
     """Why this depth, in a sentence."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """Title to SVG."""
 
 
 Event: TypeAlias = (

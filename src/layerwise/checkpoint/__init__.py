@@ -2,7 +2,7 @@
 
 `_folder` is the run folder, `_sums` vouches for its files, `_journal` keeps the trainings that are
 done and the one in progress, `_format` is one checkpoint as files, `_network` the chosen network as
-data, `_events` the log of what happened.
+data, `_events` the log of what happened, `_pages` what it shows.
 """
 
 from __future__ import annotations
@@ -14,4 +14,6 @@ from layerwise.checkpoint._folder import RunFolder as RunFolder
 from layerwise.checkpoint._journal import Journal as Journal
 from layerwise.checkpoint._journal import RunWatch as RunWatch
 from layerwise.checkpoint._network import load as load
+from layerwise.checkpoint._pages import PICTURES as PICTURES
+from layerwise.checkpoint._pages import draw as draw
 from layerwise.checkpoint._sums import read_finished as read_finished

@@ -13,17 +13,18 @@ from typing import Any
 
 import keras
 
-from layerwise import files, plots, report
+from layerwise import files
 from layerwise.checkpoint._difference import where_they_differ
 from layerwise.checkpoint._events import EventLog
 from layerwise.checkpoint._journal import Journal, KeptJournal
 from layerwise.checkpoint._network import keep_network
+from layerwise.checkpoint._pages import DEPTH, PICTURES, REPORT, Pages
 from layerwise.checkpoint._sums import is_whole, read_sums, write_sums
 from layerwise.errors import DamagedError, InputError
-from layerwise.progress import Event, Listener, Noted, RunFinished, RunStarted, StageFinished
+from layerwise.progress import Event, Listener, Noted, RunFinished, StageFinished
 
 RUN, HISTORY, MODEL = "run.json", "history.json", "model.keras"
-ARTEFACTS = (RUN, HISTORY, MODEL, "depth.svg", "report.html")
+ARTEFACTS = (RUN, HISTORY, MODEL, DEPTH, REPORT)
 PREPARATION = "preparation.json"
 """Of a run on a table alone: what turns its columns into the network's inputs."""
 _RUN_LIMIT = 16 << 20
@@ -109,8 +110,8 @@ class RunFolder:
         self.path = path
         self._request, self._resume = dict(request or {}), resume
         self._facts: Mapping[str, Any] = {}
-        self._pictures: Mapping[str, str] = {}
-        self._artefacts: tuple[str, ...] = ARTEFACTS
+        self._pages = Pages(path)
+        self._more: tuple[str, ...] = ()
         self._log = EventLog(path)
 
     @contextmanager
@@ -158,10 +159,11 @@ class RunFolder:
             if preparation is not None:
                 # Also in a resume: the session before may have been killed just before this.
                 files.write_text(self.path / PREPARATION, preparation)
-                self._artefacts = (*ARTEFACTS, PREPARATION)
+                self._more = (PREPARATION,)
             files.make_folders(self.path / "checkpoints")
             files.remove_leftovers(self.path / "checkpoints")
             self._log.open(lock)
+            self._pages.facts = self._facts
             run = files.digest_json(self._facts)
             yield KeptJournal(self.path / "checkpoints", run, every, listen, lock)
 
@@ -203,7 +205,7 @@ class RunFolder:
         sums = read_sums(self.path)
         if MODEL not in sums:
             return None
-        names = (*ARTEFACTS, *(name for name in sums if name == PREPARATION))
+        names = (*ARTEFACTS, *(name for name in sums if name in (PREPARATION, PICTURES)))
         return [name for name in names if not is_whole(self.path, name, sums.get(name))]
 
     def history(self) -> dict[str, Any]:
@@ -212,14 +214,9 @@ class RunFolder:
 
     def listen(self, event: Event) -> None:
         """Write what an event brings."""
-        if isinstance(event, RunStarted):
-            self._pictures = event.pictures
-        elif isinstance(event, StageFinished):
+        if isinstance(event, StageFinished | RunFinished):
             files.write_json(self.path / HISTORY, event.history)
-        elif isinstance(event, RunFinished):
-            files.write_json(self.path / HISTORY, event.history)
-            if event.history["stages"]:
-                self._write_pages(event.history, event.explanation)
+        self._pages.listen(event)
         self._log.listen(event)
 
     def keep_model(self, model: keras.Model) -> None:
@@ -239,9 +236,8 @@ class RunFolder:
 
     def seal(self) -> None:
         """Vouch for the files of the finished run: from now on it counts as finished."""
-        write_sums(
-            self.path, {name: files.digest_file(self.path / name) for name in self._artefacts}
-        )
+        names = dict.fromkeys((*ARTEFACTS, *self._pages.names, *self._more))
+        write_sums(self.path, {name: files.digest_file(self.path / name) for name in names})
 
     def _compare(self, facts: Mapping[str, Any], listen: Listener) -> None:
         """Refuse to go on with another run than the one that was started."""
@@ -259,12 +255,6 @@ class RunFolder:
                     f"{old} then, {new} now."
                 )
             )
-
-    def _write_pages(self, history: Mapping[str, Any], explanation: str) -> None:
-        svg = plots.to_svg(lambda ax: plots.depth_curve(history, ax))
-        files.write_text(self.path / "depth.svg", svg)
-        page = report.render(history, self._facts, explanation, svg, self._pictures)
-        files.write_text(self.path / "report.html", page)
 
 
 def _difference(name: str, old: Any, new: Any) -> str:

@@ -12,6 +12,7 @@ from layerwise.cli._choices import (
     Baseline,
     BatchSize,
     DataDir,
+    Diagnostics,
     Engine,
     Epochs,
     Fast,
@@ -91,6 +92,7 @@ def run(
     search_fraction: Annotated[
         float | None, typer.Option(help="Choose the depth on this part of the training rows.")
     ] = None,
+    diagnostics: Diagnostics = False,
     width: Annotated[
         int | None, typer.Option(min=1, help="Units or channels, where the recipe asks.")
     ] = None,
@@ -117,6 +119,7 @@ def run(
         head=head and head.value,
         objective=objective,
         search_fraction=search_fraction,
+        diagnostics=diagnostics or None,
         engine=engine and engine.value,
         baseline=baseline and baseline.value,
         on_divergence=on_divergence and on_divergence.value,
@@ -170,6 +173,39 @@ def resume(
     from layerwise.cli._run import resume_run
 
     resume_run(run, data_dir, as_json=json)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Page to write; default: RUN-report.html beside the folder.")
+    ] = None,
+) -> None:
+    """Draw the report of a run again."""
+    from layerwise.service import write_report
+
+    typer.echo(visible(f"Report: {write_report(run, out)}"))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two runs or more.")],
+    out: Annotated[Path | None, typer.Option(help="Page to write as well, .html.")] = None,
+    json: Json = False,
+) -> None:
+    """Put runs side by side, and say where that is not fair."""
+    from dataclasses import asdict
+    from json import dumps as as_json
+
+    from layerwise.cli._tables import print_runs
+    from layerwise.service import compare as compare_runs
+
+    found = compare_runs(runs, out)
+    if json:
+        typer.echo(as_json(asdict(found), allow_nan=False))
+    else:
+        print_runs(found, out)
 
 
 @app.command()

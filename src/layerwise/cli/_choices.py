@@ -72,6 +72,9 @@ DataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),
 ]
+Diagnostics: TypeAlias = Annotated[
+    bool, typer.Option("--diagnostics", help="Look into the chosen network for the report.")
+]
 Fast: TypeAlias = Annotated[
     bool, typer.Option("--fast", help="A minute-long form on fewer rows and epochs.")
 ]

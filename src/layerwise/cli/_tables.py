@@ -14,7 +14,15 @@ from layerwise import depth as depths
 from layerwise.errors import visible
 from layerwise.history import History
 from layerwise.recipes import Recipe
-from layerwise.report import format_metric, verdict
+from layerwise.report import (
+    RunComparison,
+    compared_metric,
+    comparison_rows,
+    format_count,
+    format_metric,
+    format_seconds,
+    verdict,
+)
 from layerwise.tables import Findings
 
 if TYPE_CHECKING:
@@ -86,12 +94,54 @@ def print_result(recipe: Recipe, history: History, folder: Path) -> None:
             what = "the trunk alone" if step["when"] == "before" else "with the classifier"
             console.print(f"  {what}: {ends[0]} to {ends[1]}, {kept}.")
     if history.baseline:
+        console.print(_comparison_table(history.to_dict()))
         console.print(verdict(history.to_dict()).sentence, soft_wrap=True)
     console.print(f"Chosen depth: {history.selected_depth}")
     for name, value in (history.test or {}).items():
         console.print(f"Test {name.replace('_', ' ')}: {format_metric(value)}")
     console.print(visible(f"Run folder: {folder}"), soft_wrap=True)
     console.print(visible(f"Report: {folder / 'report.html'}"), soft_wrap=True)
+
+
+def _comparison_table(history: dict[str, Any]) -> Table:
+    metric = compared_metric(history)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("network")
+    titles = (f"validation\n{metric}", f"test\n{metric}")
+    for title in (*titles, "epochs", "time", "compiling", "operations"):
+        table.add_column(title.replace("_", " "), justify="right")
+    for row in comparison_rows(history):
+        scores = (format_metric(split.get(metric)) for split in (row.validation, row.test))
+        cost = [str(row.epochs), *map(format_seconds, (row.seconds, row.compiling))]
+        cost.append(format_count(row.operations))
+        table.add_row(f"{'*' if row.chosen else ''}{row.name}", *scores, *cost)
+    return table
+
+
+def print_runs(found: RunComparison, out: Path | None) -> None:
+    """Runs side by side; what speaks against comparing them goes to standard error."""
+    for warning in found.warnings:
+        typer.echo(visible(f"Warning: {warning}"), err=True)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("run", "what", "depth", "stages", "metric", "validation", "test", "time"):
+        right = title in ("depth", "stages", "validation", "test", "time")
+        table.add_column(title, justify="right" if right else "left")
+    table.add_column("operations", justify="right")
+    for row in found.rows:
+        table.add_row(
+            visible(row.name),
+            visible(row.what),
+            "–" if row.depth is None else str(row.depth),
+            str(row.stages),
+            visible(row.metric),
+            format_metric(row.validation),
+            format_metric(row.test),
+            format_seconds(row.seconds),
+            format_count(row.operations),
+        )
+    _console().print(table)
+    if out is not None:
+        typer.echo(visible(f"Page: {out}"))
 
 
 def _depth_table(recipe: Recipe, history: dict[str, Any]) -> Table:

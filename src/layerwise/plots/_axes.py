@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {"train": "#7a8699", "validation": "#0b6bcb", "test": "#c2570c"}
+SERIES = (COLOURS["validation"], COLOURS["test"], "#8250b4", "#2a9d4a")
+"""Of several lines that are no splits."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MOST_NAMED = 12
 """Classes that a legend names; a small picture has no room for more."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from layerwise.errors import visible
-from layerwise.plots._axes import COLOURS, MARKERS, axes_for, clean
+from layerwise.plots._axes import COLOURS, MARKERS, SERIES, axes_for, clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,4 +104,39 @@ def label_curve(
     ax.set_xlabel("labels")
     ax.set_ylabel(f"test {metric.replace('_', ' ')}")
     clean(ax)
+    return ax
+
+
+def depth_curves(
+    curves: Mapping[str, Sequence[tuple[float, float] | None]], metric: str, ax: Axes | None = None
+) -> Axes:
+    """One metric by depth of several runs: its mean, and its spread as a band.
+
+    Args:
+        curves: name to mean and spread of each depth from 1 up; None where there is none.
+        metric: what they are.
+        ax: to draw on; default: new axes.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ax = axes_for(ax, (7.0, 3.8))
+    colours = itertools.cycle(SERIES)
+    for (name, scores), colour, mark in zip(
+        curves.items(), colours, itertools.cycle(MARKERS), strict=False
+    ):
+        pairs = [(np.nan, 0.0) if score is None else score for score in scores]
+        mean, spread = np.array(pairs, dtype=float).reshape(-1, 2).T
+        depths = np.arange(1, len(mean) + 1)
+        (line,) = ax.plot(depths, mean, marker=mark, color=colour, markersize=4)
+        # A legend takes a leading underscore for no label.
+        line.set_label(f" {visible(name)}")
+        if spread.any():
+            ax.fill_between(depths, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
+    ax.set_xlabel("depth (blocks)")
+    ax.set_ylabel(visible(metric), parse_math=False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    clean(ax)
+    legend = ax.get_legend()
+    for text in legend.get_texts() if legend else ():
+        text.set_parse_math(False)
     return ax

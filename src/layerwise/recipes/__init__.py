@@ -29,6 +29,7 @@ class Options:
     head: str | None = None
     objective: str | None = None
     search_fraction: float | None = None
+    diagnostics: bool | None = None
     engine: str | None = None
     baseline: str | None = None
     on_divergence: str | None = None

@@ -8,6 +8,7 @@ import keras
 
 from layerwise.datasets import Dataset, load_dataset
 from layerwise.depth import Plateau
+from layerwise.diagnostics import NAMES
 from layerwise.finetune import FineTune
 from layerwise.recipes import Options, Recipe
 
@@ -30,6 +31,8 @@ def _plan(options: Options) -> tuple[Dataset, dict[str, Any]]:
             "depth_rule": Plateau(patience=2),
             "fine_tune": FineTune(epochs=20),
             "baseline": "quick",
+            # All that cost no training of their own.
+            "diagnostics": [name for name in NAMES if name != "gradients"],
         }
     )
     return data, arguments

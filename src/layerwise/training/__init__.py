@@ -60,6 +60,7 @@ def train(
     unlabeled: Any = None,
     unlabeled_label: Any = None,
     search_fraction: float | None = None,
+    diagnostics: bool | str | Sequence[str] = False,
     listeners: Listener | Sequence[Listener] = (),
 ) -> TrainResult:
     """Grow a network one block at a time, and keep the depth that validation chooses.
@@ -128,6 +129,9 @@ def train(
         unlabeled_label: the value in `y`, such as -1, that marks a row without a label.
         search_fraction: grow on this part of the training rows first, stratified by class, and let
             the depth rule choose there; then grow that depth on all of them.
+        diagnostics: look into the chosen network at the end, for the history and the report: True,
+            or some of `"probe"`, `"reconstruction"`, `"similarity"`, `"rank"`, `"dead"`,
+            `"calibration"`, `"confusion"`, `"hardest"`, `"gradients"`.
         listeners: callables that get each event of `layerwise.progress` as it comes; what one
             raises ends the run. They are no part of what a resume compares.
 
@@ -187,6 +191,7 @@ def train(
         unlabeled=unlabeled,
         unlabeled_label=unlabeled_label,
         search_fraction=search_fraction,
+        diagnostics=diagnostics,
     )
     return run(data, settings, run_dir=run_dir, verbose=verbose, listeners=told)
 

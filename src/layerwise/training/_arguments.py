@@ -17,6 +17,7 @@ from layerwise.training._settings import (
     augmentation_from,
     callbacks_by_depth,
     count_by_depth,
+    diagnostics_from,
     head_policy,
     objective_by_depth,
     whole_number,
@@ -49,6 +50,7 @@ def read_arguments(
     augment_views: int | None,
     unlabeled: Any,
     unlabeled_label: Any,
+    diagnostics: Any,
     **rest: Any,
 ) -> tuple[Dataset, Settings]:
     """Check everything that can be checked before a block is built.
@@ -102,6 +104,7 @@ def read_arguments(
         replicates=whole_number("replicates", replicates, 1),
         policy=Policy(whole_number("window", window, 1), freeze),
         augment=augmentation,
+        diagnostics=diagnostics_from(diagnostics),
         **rest,
     )
     check_consistency(settings, data)

@@ -51,6 +51,7 @@ def _growth(settings: Settings) -> dict[str, Any]:
         "init": (settings.init, "fresh"),
         "schedule": (settings.schedule, "sequential"),
         "search_fraction": (settings.search_fraction, None),
+        "diagnostics": (list(settings.diagnostics), []),
         "augment": (None if augment is None else str(layer_key(augment(0))), None),
     }
     return {name: value for name, (value, usual) in told.items() if value != usual}

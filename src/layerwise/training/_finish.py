@@ -15,6 +15,7 @@ from layerwise.history import History, Metric, Metrics, higher_is_better
 from layerwise.objectives import scored_by
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._compare import compare
+from layerwise.training._diagnose import diagnose
 from layerwise.training._meter import together
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
@@ -73,12 +74,20 @@ def finish(
         )
     if settings.baseline != "none":
         history.baseline = compare(replicas[best], history, journal, listen)
+    pictures: dict[str, str] = {}
+    if settings.diagnostics:
+        chosen = models[best]
+        assert chosen is not None
+        history.diagnostics, pictures = diagnose(
+            replicas[best], chosen, depth, settings.diagnostics, listen
+        )
     return TrainResult(
         history=history,
         models=models,
         classes=data.classes,
         run_dir=None,
         best=best,
+        _drawn=pictures,
         _replicas=replicas,
     )
 

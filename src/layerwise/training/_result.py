@@ -11,12 +11,15 @@ from typing import Any
 import keras
 
 from layerwise import depth as depths
+from layerwise import files
+from layerwise.checkpoint import draw
 from layerwise.datasets import Dataset
 from layerwise.errors import InputError, complaint
 from layerwise.growth import Stage, audit, early_exits, ensemble, path, stitch
 from layerwise.history import History, Metrics
 from layerwise.objectives import Supervised
 from layerwise.training._assemble import assembler
+from layerwise.training._facts import run_facts
 from layerwise.training._pictures import Pictures
 from layerwise.training._replica import Replica
 from layerwise.training._settings import Settings
@@ -42,6 +45,8 @@ class TrainResult(Pictures):
     best: int = 0
     """Which of `models` is `model`: the replicate with the best monitored metric."""
     _replicas: Sequence[Replica] = field(default_factory=list)
+    _drawn: Mapping[str, str] = field(default_factory=dict)
+    """Pictures of the diagnostics for the report, title to SVG."""
 
     def __repr__(self) -> str:
         return f"TrainResult({depths.explain(self.history)})"
@@ -128,6 +133,17 @@ class TrainResult(Pictures):
         model = ensemble(self.early_exits(), given)
         _compile(model, replica.data, replica.settings, depth)
         return model
+
+    def report(self, path: str | Path) -> None:
+        """Write the report of the run: one HTML file that needs no network.
+
+        Args:
+            path: of the file, such as `"report.html"`.
+        """
+        replica = self._replicas[self.best]
+        facts = run_facts(replica.data, replica.settings)
+        said = depths.explain(self.history)
+        files.write_text(Path(path), draw(self.history.to_dict(), facts, said, self._drawn)[1])
 
     @property
     def blocks(self) -> list[keras.Layer]:

@@ -84,7 +84,9 @@ def run(
                 except (KeyboardInterrupt, signals.Stopped) as stop:
                     result = _interrupted(stop, replicas, settings, history, journal, listen)
                 else:
-                    finished = RunFinished(history.to_dict(), depths.explain(history))
+                    finished = RunFinished(
+                        history.to_dict(), depths.explain(history), result._drawn
+                    )
                     with signals.deferred():
                         _tell((folder.listen, show), finished)
                         folder.seal()

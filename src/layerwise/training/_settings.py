@@ -11,6 +11,7 @@ import keras
 
 from layerwise._typing import HeadPolicy
 from layerwise.depth import DepthRule
+from layerwise.diagnostics import NAMES
 from layerwise.engine import Engine
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.finetune import FineTune
@@ -50,6 +51,7 @@ class Settings:
     schedule: str = "sequential"
     augment: Callable[[int], keras.Layer] | None = None
     search_fraction: float | None = None
+    diagnostics: tuple[str, ...] = ()
     predictor: Supervised = field(default_factory=Supervised)
     """What trains a classifier or regressor where the objective's own head is none."""
 
@@ -158,6 +160,18 @@ def listeners_from(value: Any) -> tuple[Listener, ...]:
             expected = "hold callables that take an event"
             raise InputTypeError(complaint("listeners", expected, listener, advice))
     return tuple(given)
+
+
+def diagnostics_from(value: Any) -> tuple[str, ...]:
+    """Read `diagnostics`: True for all, False for none, a name or several."""
+    if isinstance(value, bool):
+        return NAMES if value else ()
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, Sequence) or not set(given) <= set(NAMES):
+        raise InputError(
+            complaint("diagnostics", f"be True, False or some of {', '.join(NAMES)}", value)
+        )
+    return tuple(name for name in NAMES if name in given)
 
 
 def described_tuning(spec: FineTune) -> dict[str, Any]:

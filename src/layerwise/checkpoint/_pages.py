@@ -1,0 +1,65 @@
+"""The pages of a run: its report and the depth curve, redrawn while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from layerwise import files, plots, report
+from layerwise.progress import Event, RunFinished, RunStarted, StageFinished
+
+DEPTH, REPORT, PICTURES = "depth.svg", "report.html", "pictures.json"
+EVERY = 30.0
+"""Seconds between two drawings of a run that goes on, which come between its stages."""
+
+
+class Pages:
+    """Draws `report.html` and `depth.svg`, and keeps the pictures that a later drawing needs.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pictures: dict[str, str] = {}
+        self._drawn = time.monotonic()
+        self.facts: Mapping[str, Any] = {}
+        """What `run.json` says."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that a finished run has of these."""
+        return (DEPTH, REPORT, *([PICTURES] if self._pictures else ()))
+
+    def listen(self, event: Event) -> None:
+        """Draw what an event brings, where it is time for it."""
+        if isinstance(event, RunStarted):
+            self._pictures = dict(event.pictures)
+        elif isinstance(event, StageFinished):
+            if time.monotonic() - self._drawn >= EVERY:
+                self._draw(event.history, "The depth is chosen at the end.")
+        elif isinstance(event, RunFinished) and event.history["stages"]:
+            self._pictures |= event.pictures
+            if self._pictures:
+                files.write_json(self._folder / PICTURES, self._pictures)
+            self._draw(event.history, event.explanation)
+
+    def _draw(self, history: Mapping[str, Any], explanation: str) -> None:
+        svg, page = draw(history, self.facts, explanation, self._pictures)
+        files.write_text(self._folder / DEPTH, svg)
+        files.write_text(self._folder / REPORT, page)
+        self._drawn = time.monotonic()
+
+
+def draw(
+    history: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    explanation: str,
+    pictures: Mapping[str, str],
+) -> tuple[str, str]:
+    """The depth curve as SVG, and the report as HTML."""
+    svg = plots.to_svg(lambda ax: plots.depth_curve(history, ax))
+    return svg, report.render(history, facts, explanation, svg, pictures)

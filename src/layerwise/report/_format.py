@@ -1,0 +1,67 @@
+"""Numbers for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_DASH = "–"
+
+
+def format_metric(metric: Any) -> str:
+    """A metric: `0.9712`, `0.9712 ± 0.0031`, or a dash.
+
+    >>> format_metric({"mean": 0.5, "std": 0.01, "values": [0.49, 0.51]})
+    '0.5000 ± 0.0100'
+    """
+    if isinstance(metric, Mapping):
+        if metric["mean"] is None:
+            return _DASH
+        return f"{metric['mean']:.4f} ± {metric['std']:.4f}"
+    return _DASH if metric is None else f"{metric:.4f}"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """A time span.
+
+    >>> [format_seconds(s) for s in (0.034, 12.34, 75.2, 4000.0)]
+    ['0.03 s', '12.3 s', '1 min 15 s', '1 h 07 min']
+    """
+    if seconds is None:
+        return _DASH
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_count(number: float | None) -> str:
+    """A large number in short: operations, or operations a second.
+
+    >>> [format_count(n) for n in (950, 135_746_512, 2.5e12, None)]
+    ['950', '136 M', '2.5 T', '–']
+    """
+    return _short(number, 1000.0, ("", " k", " M", " G", " T", " P", " E"))
+
+
+def format_bytes(number: float | None) -> str:
+    """A size.
+
+    >>> [format_bytes(n) for n in (0, 345_088, 493_785_088)]
+    ['0 B', '345 kB', '494 MB']
+    """
+    return _short(number, 1000.0, (" B", " kB", " MB", " GB", " TB"))
+
+
+def _short(number: float | None, step: float, units: tuple[str, ...]) -> str:
+    if number is None:
+        return _DASH
+    power = 0
+    while abs(number) >= step and power < len(units) - 1:
+        number, power = number / step, power + 1
+    digits = 0 if abs(number) >= 10 or float(number).is_integer() else 1
+    return f"{number:.{digits}f}{units[power]}"

@@ -1,0 +1,152 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from layerwise import plots
+from layerwise.history import score_of
+from layerwise.report._comparison import Row, comparison_rows
+from layerwise.report._format import format_bytes, format_count, format_metric, format_seconds
+from layerwise.report._svg import on_page
+from layerwise.report._verdict import Verdict, compared_metric, verdict
+
+_PER_DEPTH = {
+    "probe": "linear probe",
+    "reconstruction": "input given back",
+    "similarity": "CKA to below",
+    "rank": "effective rank",
+    "dead": "dead units",
+}
+
+
+def render(
+    history: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    explanation: str,
+    depth_svg: str,
+    pictures: Mapping[str, str],
+) -> str:
+    """The page as HTML. Every text from the user is escaped; only our own SVG is not.
+
+    Args:
+        history: as in `history.json`; of a run that goes on its `stop_reason` is null.
+        facts: as in `run.json`.
+        explanation: why this depth.
+        depth_svg: the depth curve.
+        pictures: more pictures, title to SVG.
+    """
+    monitored = history["monitor"].partition(".")[2]
+    shown = list(dict.fromkeys([monitored, "loss"]))
+    compared = compared_metric(history)
+    rows = comparison_rows(history)
+    diagnostics = history.get("diagnostics") or {}
+    return environment().get_template("page.html.j2").render(
+        history=history,
+        facts=facts,
+        explanation=explanation,
+        verdict=_verdict(history),
+        running=history["stop_reason"] is None,
+        monitored=monitored,
+        shown=shown,
+        compared=compared,
+        rows=rows,
+        comparison_svg=_comparison(rows, compared),
+        depth_svg=on_page(depth_svg, "depth"),
+        curves={name: on_page(_curves(history, name), f"c{i}") for i, name in enumerate(shown)},
+        per_depth={key: title for key, title in _PER_DEPTH.items() if key in diagnostics},
+        diagnostics=diagnostics,
+        drawn=_drawn(diagnostics),
+        spent=_kinds_of_seconds(history),
+        pictures={title: on_page(svg, f"p{i}") for i, (title, svg) in enumerate(pictures.items())},
+    )  # fmt: skip
+
+
+def environment() -> jinja2.Environment:
+    """Where templates are found, and what they may call."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("layerwise.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "metric": format_metric,
+        "seconds": format_seconds,
+        "count": format_count,
+        "bytes": format_bytes,
+        "words": lambda text: str(text).replace("_", " "),
+        "operations": lambda ledger: (ledger or {}).get("operations"),
+        "rate": _rate,
+    }
+    made.filters |= filters
+    return made
+
+
+def _verdict(history: Mapping[str, Any]) -> Verdict:
+    if history["stop_reason"] is None:
+        count = len(history["stages"])
+        stages = f"{count} stage{'s' if count != 1 else ''} so far"
+        return Verdict("unknown", f"The run goes on: {stages}.")
+    return verdict(history)
+
+
+def _rate(ledger: Mapping[str, Any] | None) -> float | None:
+    """Operations a second of what trains and caches and scores, compiling apart."""
+    if not ledger or ledger.get("operations") is None:
+        return None
+    spent = sum(ledger["seconds"].values()) - ledger["seconds"].get("compiling", 0.0)
+    return ledger["operations"] / spent if spent > 0 else None
+
+
+def _kinds_of_seconds(history: Mapping[str, Any]) -> list[str]:
+    """What the stages spent their time on; empty where no ledger was kept."""
+    known = ("compiling", "training", "caching", "scoring")
+    found = {
+        name
+        for stage in history["stages"]
+        for name in (stage.get("ledger") or {}).get("seconds", {})
+    }
+    return [name for name in known if name in found]
+
+
+def _comparison(rows: Sequence[Row], metric: str) -> str | None:
+    """The networks' scores on test, or on validation where there is no test."""
+    split = "test" if any(row.test for row in rows) else "validation"
+    scores = []
+    for row in rows:
+        score = score_of(getattr(row, split).get(metric))
+        if score is not None:
+            scores.append((row.name, score.mean, score.std, row.chosen))
+    if len(scores) < 2:
+        return None
+    label = f"{split} {metric.replace('_', ' ')}"
+    height = 0.8 + 0.34 * len(scores)
+    svg = plots.to_svg(lambda ax: plots.comparison(scores, label, ax), (7.0, height))
+    return on_page(svg, "cmp")
+
+
+def _drawn(diagnostics: Mapping[str, Any]) -> dict[str, str]:
+    """Pictures of those diagnostics that are best seen."""
+    found = {}
+    if "calibration" in diagnostics:
+        bins = diagnostics["calibration"]["bins"]
+        found["calibration"] = plots.to_svg(lambda ax: plots.reliability(bins, ax), (4.2, 4.0))
+    if "matrix" in diagnostics.get("confusion", {}):
+        told = diagnostics["confusion"]
+        side = min(1.6 + 0.42 * len(told["classes"]), 9.0)
+        found["confusion"] = plots.to_svg(
+            lambda ax: plots.confusion(told["matrix"], told["classes"], ax), (side, side)
+        )
+    if "gradients" in diagnostics:
+        curves = diagnostics["gradients"]["curves"]
+        found["gradients"] = plots.to_svg(lambda ax: plots.gradient_curves(curves, ax), (7.0, 4.2))
+    return {name: on_page(svg, name) for name, svg in found.items()}
+
+
+def _curves(history: Mapping[str, Any], name: str) -> str:
+    return plots.to_svg(lambda ax: plots.learning_curves(history, name, ax), (7.0, 3.2))

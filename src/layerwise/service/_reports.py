@@ -1,0 +1,120 @@
+"""Pages of runs that are on disk: the report again, and several runs side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from layerwise import depth as depths
+from layerwise import files, report
+from layerwise.checkpoint import PICTURES, RunFolder, draw, read_finished
+from layerwise.errors import DamagedError, InputError
+from layerwise.history import History
+from layerwise.report import RunComparison
+
+_LIMIT = 64 << 20
+
+
+def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
+    """Draw the report of a run again, finished or not.
+
+    Args:
+        run_dir: its folder.
+        out: the file to write; default: `report.html` of a run that has not finished, which it
+            will draw again itself, and `NAME-report.html` beside the folder of one that has: its
+            own files are vouched for and stay as they are.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: there is no run, no stage of it is finished, or the file cannot be written.
+        DamagedError: a file of the run is not what was written.
+
+    Example:
+        >>> import keras, layerwise
+        >>> from layerwise.service import write_report
+        >>> data = layerwise.load_dataset("wine")
+        >>> result = layerwise.train(
+        ...     data, block=lambda depth: keras.layers.Dense(8, "relu"), epochs=2, max_depth=1,
+        ...     run_dir="drawn", verbose=0)
+        >>> write_report("drawn", "page.html").name
+        'page.html'
+    """
+    folder = Path(run_dir)
+    facts, history, sealed = _read(folder)
+    if out is None:
+        name = f"{folder.resolve().name}-report.html"
+        file = folder.with_name(name) if sealed else folder / "report.html"
+    else:
+        file = Path(out)
+    _check(file, ".html")
+    finished = History.from_json(json.dumps(history))
+    said = (
+        depths.explain(finished)
+        if finished.selected_depth is not None
+        else "The run has not finished."
+    )
+    _, page = draw(history, facts, said, _pictures(folder) if sealed else {})
+    files.write_text(file, page)
+    return file
+
+
+def compare(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> RunComparison:
+    """Put several runs side by side.
+
+    Args:
+        run_dirs: their folders, two or more.
+        out: a page to write; None for none.
+
+    Returns:
+        A line for each run, and what speaks against comparing them.
+
+    Raises:
+        InputError, DamagedError: as `write_report`.
+    """
+    if len(run_dirs) < 2:
+        raise InputError("Name two runs or more to compare.")
+    if out is not None:
+        _check(Path(out), ".html")
+    runs = [(str(folder), *_read(Path(folder))[:2]) for folder in run_dirs]
+    if out is not None:
+        files.write_text(Path(out), report.compare_page(runs))
+    return report.compare_runs(runs)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """`run.json`, `history.json`, and whether the run is finished."""
+    run = RunFolder(folder, resume=True)
+    facts, damaged = run.started_with(), run.damaged()
+    if damaged and "history.json" in damaged:
+        raise DamagedError(
+            f"{folder / 'history.json'} is damaged. `layerwise resume {folder}` makes it again."
+        )
+    try:
+        text = files.read_bytes(folder, "history.json", _LIMIT).decode()
+    except FileNotFoundError as error:
+        raise InputError(f"No stage of the run in {folder} is finished yet.") from error
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"{folder / 'history.json'} is no text.") from error
+    history = History.from_json(text).to_dict()
+    if not history["stages"]:
+        raise InputError(f"No stage of the run in {folder} is finished yet.")
+    return facts, history, damaged is not None
+
+
+def _pictures(folder: Path) -> Mapping[str, str]:
+    try:
+        return json.loads(read_finished(folder, PICTURES, _LIMIT))
+    except FileNotFoundError:
+        return {}
+
+
+def _check(file: Path, ending: str) -> None:
+    """Refuse what cannot be written before any work is done."""
+    if file.suffix.lower() != ending:
+        raise InputError(f"`--out` must end in {ending}. Received: {str(file)!r}.")
+    if file.is_dir() or not file.parent.is_dir():
+        raise InputError(f"{file} cannot be written: name a file in a folder that is there.")
