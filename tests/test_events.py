@@ -113,7 +113,7 @@ def test_what_a_listener_raises_ends_the_run_and_loses_nothing(tmp_path: Path, o
     "wrong",
     [1, "tensorboard", None, [print, 3], [list], keras.callbacks.Callback(),
      [keras.callbacks.History()]],
-    ids=repr,
+    ids=["number", "text", "none", "one of two", "class", "callback", "callbacks"],
 )  # fmt: skip
 def test_what_is_no_listener_is_refused(tmp_path: Path, wrong: Any) -> None:
     with pytest.raises(InputTypeError, match="`listeners` must") as caught:

@@ -60,7 +60,7 @@ def clean(ax: Axes, legend: bool = True) -> None:
 def class_legend(ax: Axes, handles: list[Any], classes: list[str], **place: Any) -> None:
     """Name the classes as they are: a legend takes a leading underscore for no label, and a
     dollar for mathematics."""
-    names = [f" {_short(visible(label))}" for label in classes[:MOST_NAMED]]
+    names = [f" {short(visible(label))}" for label in classes[:MOST_NAMED]]
     if len(classes) > MOST_NAMED:
         names[-1] = f" and {len(classes) - MOST_NAMED + 1} more"
     legend = ax.legend(handles[: len(names)], names, title="class", **place)
@@ -69,5 +69,6 @@ def class_legend(ax: Axes, handles: list[Any], classes: list[str], **place: Any)
         text.set_parse_math(False)
 
 
-def _short(text: str, most: int = 24) -> str:
+def short(text: str, most: int = 24) -> str:
+    """So much of a name as a picture has room for."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise.errors import visible
-from layerwise.plots._axes import COLOURS, MARKERS, SERIES, axes_for, clean
+from layerwise.plots._axes import COLOURS, MARKERS, SERIES, axes_for, clean, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +129,7 @@ def depth_curves(
         depths = np.arange(1, len(mean) + 1)
         (line,) = ax.plot(depths, mean, marker=mark, color=colour, markersize=4)
         # A legend takes a leading underscore for no label.
-        line.set_label(f" {visible(name)}")
+        line.set_label(f" {short(visible(name), 40)}")
         if spread.any():
             ax.fill_between(depths, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
     ax.set_xlabel("depth (blocks)")

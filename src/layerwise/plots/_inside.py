@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import visible
-from layerwise.plots._axes import COLOURS, MARKERS, SERIES, axes_for, clean, svg_of
+from layerwise.plots._axes import COLOURS, MARKERS, SERIES, axes_for, clean, short, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ def confusion(matrix: Any, classes: Sequence[str], ax: Axes | None = None) -> Ax
     ax = axes_for(ax, (side, side))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    names = [visible(name)[:18] for name in classes]
+    names = [short(visible(name), 18) for name in classes]
     ax.set_xticks(range(len(names)), names, rotation=90, parse_math=False, fontsize=8)
     ax.set_yticks(range(len(names)), names, parse_math=False, fontsize=8)
     for (row, column), count in np.ndenumerate(counts):
@@ -102,10 +102,10 @@ def comparison(
     for place, (_, mean, spread, own) in zip(places, scores, strict=True):
         colour = "#2a9d4a" if own else COLOURS["validation"]
         ax.errorbar([mean], [place], xerr=[spread], fmt="o", color=colour, capsize=4)
-    names = [visible(name) for name, *_ in scores]
+    names = [short(visible(name), 32) for name, *_ in scores]
     ax.set_yticks(list(places), names, parse_math=False)
     ax.set_ylim(-0.6, len(scores) - 0.4)
-    ax.set_xlabel(visible(metric), parse_math=False)
+    ax.set_xlabel(short(visible(metric), 60), parse_math=False)
     clean(ax, legend=False)
     return ax
 
@@ -134,6 +134,5 @@ def gallery(images: NDArray[Any], captions: Sequence[str], columns: int = 5) -> 
         low, high = image.min(), image.max()
         scaled = (image - low) / (high - low if high > low else 1.0)
         panel.imshow(scaled, cmap="gray", vmin=0.0, vmax=1.0)
-        text = visible(caption)
-        panel.set_title(text if len(text) < 30 else f"{text[:28]}…", fontsize=7, parse_math=False)
+        panel.set_title(short(visible(caption), 29), fontsize=7, parse_math=False)
     return svg_of(figure)

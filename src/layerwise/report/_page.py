@@ -49,7 +49,6 @@ def render(
         facts=facts,
         explanation=explanation,
         verdict=_verdict(history),
-        running=history["stop_reason"] is None,
         monitored=monitored,
         shown=shown,
         compared=compared,
@@ -91,7 +90,7 @@ def _verdict(history: Mapping[str, Any]) -> Verdict:
     if history["stop_reason"] is None:
         count = len(history["stages"])
         stages = f"{count} stage{'s' if count != 1 else ''} so far"
-        return Verdict("unknown", f"The run goes on: {stages}.")
+        return Verdict("unknown", f"The run goes on: {stages}. Reload this page to see more.")
     return verdict(history)
 
 
