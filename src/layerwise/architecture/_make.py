@@ -100,11 +100,11 @@ class Maker:
             (names[i], 0): [made[i].output] for i, node in enumerate(nodes) if is_input(node)
         }
         for i, j in order(nodes):
-            args, kwargs = (_filled(tree, tensors) for tree in arguments(nodes[i]["calls"][j]))
+            args, kwargs = (filled(tree, tensors) for tree in arguments(nodes[i]["calls"][j]))
             output = made[i](*args, **kwargs)
             _limit(output)
             tensors[names[i], j] = keras.tree.flatten(output)
-        ends = {key: _filled(config[key], tensors) for key in ("inputs", "outputs")}
+        ends = {key: filled(config[key], tensors) for key in ("inputs", "outputs")}
         model = keras.Model(**ends, name=config["name"], trainable=config["trainable"])
         if len(model.operations) != len(nodes):
             # Their variables would be no part of the network, so nobody would count them.
@@ -122,14 +122,14 @@ def _function(node: dict[str, Any]) -> Callable[..., Any]:
     return functools.partial(getattr(keras.ops, node["op"]), **node["config"])
 
 
-def _filled(tree: Any, tensors: Mapping[tuple[str, int], list[Any]]) -> Any:
+def filled(tree: Any, tensors: Mapping[tuple[str, int], list[Any]]) -> Any:
     """Arguments, inputs or outputs with the tensors in their places."""
     if type(tree) is list:
-        return [_filled(item, tensors) for item in tree]
+        return [filled(item, tensors) for item in tree]
     if type(tree) is not dict:
         return tree
     if "dict" in tree:
-        return {key: _filled(item, tensors) for key, item in tree["dict"].items()}
+        return {key: filled(item, tensors) for key, item in tree["dict"].items()}
     if "slice" in tree:
         return slice(*tree["slice"])
     if "ellipsis" in tree:
