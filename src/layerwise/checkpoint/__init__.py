@@ -2,7 +2,8 @@
 
 `_folder` is the run folder, `_sums` vouches for its files, `_journal` keeps the trainings that are
 done and the one in progress, `_format` is one checkpoint as files, `_network` the chosen network as
-data, `_events` the log of what happened, `_pages` what it shows.
+data, `_network_file` a network as one file to give away, `_events` the log of what happened,
+`_pages` what it shows.
 """
 
 from __future__ import annotations
@@ -16,4 +17,7 @@ from layerwise.checkpoint._journal import RunWatch as RunWatch
 from layerwise.checkpoint._network import load as load
 from layerwise.checkpoint._pages import PICTURES as PICTURES
 from layerwise.checkpoint._pages import draw as draw
+from layerwise.checkpoint._network import load_exits as load_exits
+from layerwise.checkpoint._network_file import read_network as read_network
+from layerwise.checkpoint._network_file import write_network as write_network
 from layerwise.checkpoint._sums import read_finished as read_finished

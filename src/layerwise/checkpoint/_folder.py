@@ -17,7 +17,7 @@ from layerwise import files
 from layerwise.checkpoint._difference import where_they_differ
 from layerwise.checkpoint._events import EventLog
 from layerwise.checkpoint._journal import Journal, KeptJournal
-from layerwise.checkpoint._network import keep_network
+from layerwise.checkpoint._network import EXITS, keep_network
 from layerwise.checkpoint._pages import DEPTH, PICTURES, REPORT, Pages
 from layerwise.checkpoint._sums import is_whole, read_sums, write_sums
 from layerwise.errors import DamagedError, InputError
@@ -87,6 +87,9 @@ class NoFolder:
         """Nothing is written."""
 
     def keep_model(self, model: keras.Model) -> None:
+        """Nothing is written."""
+
+    def keep_exits(self, model: keras.Model) -> None:
         """Nothing is written."""
 
     def seal(self) -> None:
@@ -233,6 +236,15 @@ class RunFolder:
         keep_network(self.path / "checkpoints", files.digest_json(self._facts), model)
         with files.replacing(self.path / MODEL, size) as temporary:
             model.save(temporary)
+
+    def keep_exits(self, model: keras.Model) -> None:
+        """Write the network that predicts at every depth, as data.
+
+        Raises:
+            DiskFullError: there is no room.
+        """
+        run = files.digest_json(self._facts)
+        keep_network(self.path / "checkpoints", run, model, EXITS)
 
     def seal(self) -> None:
         """Vouch for the files of the finished run: from now on it counts as finished."""

@@ -60,7 +60,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         DiskFullError: there is no room; what was there is intact.
     """
-    arrays, types = _storable(checkpoint.snapshot.arrays)
+    arrays, types = storable(checkpoint.snapshot.arrays)
     tensors = save_tensors(arrays)
     manifest = _sealed(
         {
@@ -120,7 +120,7 @@ def read(root: Path, folder: str) -> Checkpoint:
             serial=int(manifest["serial"]),
             seconds=float(manifest["seconds"]),
             snapshot=Snapshot(
-                _restored(load_tensors(tensors), manifest["types"]), dict(manifest["facts"])
+                restored(load_tensors(tensors), manifest["types"]), dict(manifest["facts"])
             ),
         )
     except (
@@ -154,9 +154,10 @@ def _unsealed(data: bytes, folder: str) -> dict[str, Any]:
     return content
 
 
-def _storable(
+def storable(
     arrays: Mapping[str, NDArray[Any]],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays as safetensors takes them, and the types of those that go as another."""
     types = {name: str(a.dtype) for name, a in arrays.items() if str(a.dtype) in _STORED_AS}
     stored = {}
     for name, array in arrays.items():
@@ -166,9 +167,10 @@ def _storable(
     return stored, types
 
 
-def _restored(
+def restored(
     arrays: Mapping[str, NDArray[Any]], types: Mapping[str, str]
 ) -> dict[str, NDArray[Any]]:
+    """What `storable` was given."""
     return {
         name: array.view(_STORED_AS[types[name]][1]) if name in types else array
         for name, array in arrays.items()

@@ -10,19 +10,21 @@ import numpy as np
 
 from layerwise.architecture import describe, rebuild
 from layerwise.checkpoint._format import Checkpoint, read, write
+from layerwise.checkpoint._network_file import ENDING, read_network
 from layerwise.engine import Snapshot
 from layerwise.errors import DamagedError, InputError
 
-_NAME = "model"
+MODEL, EXITS = "model", "exits"
 
 
-def keep_network(folder: Path, run: str, model: keras.Model) -> None:
+def keep_network(folder: Path, run: str, model: keras.Model, name: str = MODEL) -> None:
     """Write a network beside the checkpoints of its run.
 
     Args:
         folder: `checkpoints/` of the run.
         run: SHA-256 of `run.json`.
         model: any that Keras can describe; layers of the user's own stand in it by name alone.
+        name: `MODEL` for the chosen network, `EXITS` for what predicts at every depth.
 
     Raises:
         DiskFullError: there is no room.
@@ -32,7 +34,7 @@ def keep_network(folder: Path, run: str, model: keras.Model) -> None:
         for i, variable in enumerate(model.variables)
     }
     snapshot = Snapshot(arrays, {"architecture": describe(model)})
-    write(folder / _NAME, Checkpoint(_NAME, run, {}, "", 0, 0.0, snapshot))
+    write(folder / name, Checkpoint(name, run, {}, "", 0, 0.0, snapshot))
 
 
 def load(
@@ -45,7 +47,7 @@ def load(
     plain arrays, all bytes checked before they are used.
 
     Args:
-        run_dir: the run folder.
+        run_dir: the run folder, or a `.safetensors` file that `layerwise.export` wrote.
         layers: your own layer classes by name, where the network has some; nothing is ever looked
             up by a name in the file.
 
@@ -67,13 +69,39 @@ def load(
         ...       == result.model.predict(data.test.x, verbose=0)).all())
         True
     """
-    folder = Path(run_dir)
+    path = Path(run_dir)
+    if path.suffix == ENDING and not path.is_dir():
+        return read_network(path, layers)
     try:
-        kept = read(folder, f"checkpoints/{_NAME}")
+        return _read(path, MODEL, layers)
     except FileNotFoundError as error:
         raise InputError(
-            f"{folder} holds no finished run. `layerwise resume {folder}` finishes one."
+            f"{path} holds no finished run. `layerwise resume {path}` finishes one."
         ) from error
+
+
+def load_exits(
+    folder: Path, layers: Mapping[str, Callable[..., keras.Layer]] | None = None
+) -> keras.Model:
+    """The network of a finished run that predicts at every depth, as `TrainResult.early_exits`.
+
+    Raises:
+        InputError: the run has none; else as `load`.
+        DamagedError: as `load`.
+    """
+    try:
+        return _read(folder, EXITS, layers)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"The run in {folder} kept no early exits. They need labels, blocks in a chain, "
+            '`window=1` and `freeze="all"`; and a run of this version of layerwise.'
+        ) from error
+
+
+def _read(
+    folder: Path, name: str, layers: Mapping[str, Callable[..., keras.Layer]] | None
+) -> keras.Model:
+    kept = read(folder, f"checkpoints/{name}")
     count = len(kept.snapshot.arrays)
     arrays = [kept.snapshot.arrays.get(f"model.{i}") for i in range(count)]
     whole = [array for array in arrays if array is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ def run(
                 try:
                     result = _grow_and_finish(replicas, settings, history, journal, listen)
                     folder.keep_model(result.model)
+                    _keep_exits(folder, result)
                 except (KeyboardInterrupt, signals.Stopped) as stop:
                     result = _interrupted(stop, replicas, settings, history, journal, listen)
                 else:
@@ -122,6 +123,14 @@ def _started(
         pictures,
         tuple(name for name, asked in follow.items() if asked),
     )
+
+
+def _keep_exits(folder: RunFolder | NoFolder, result: TrainResult) -> None:
+    """Keep what predicts at every depth, where the run has that: not all have."""
+    if folder.path is None:
+        return
+    with suppress(InputError):
+        folder.keep_exits(result.early_exits())
 
 
 def _forget_features(replicas: Sequence[Replica], store: Store | None) -> None:
