@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import keras
+import numpy as np
 import pytest
+
+import layerwise
 
 FOLDER = Path(__file__).parent.parent / "examples"
 
@@ -60,3 +74,60 @@ def test_trackio_is_told_of_every_stage(tmp_path: Path, monkeypatch: pytest.Monk
         told = [line[name] for line in stages]
         assert told == [stage[split][metric] for stage in expected]
     assert last["test/accuracy"] == result.test["accuracy"]
+@pytest.fixture
+def service() -> Iterator[tuple[str, layerwise.training.TrainResult]]:
+    """A process of its own that serves a network, on a free port of this machine alone."""
+    for package in ("fastapi", "uvicorn", "onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    data = layerwise.load_dataset("wine")
+    dense = lambda depth: keras.layers.Dense(8, "relu")  # noqa: E731
+    how: dict[str, Any] = {"epochs": 2, "max_depth": 1, "verbose": 0}
+    result = layerwise.train(data, block=dense, run_dir="run", **how)
+    layerwise.export("run", "onnx", "net.onnx")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = (sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "serve_onnx:app")
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env={**os.environ, "NETWORK": "net.onnx"},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}/predict", result
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def post(url: str, body: Any, patience: float = 60) -> Any:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    until = time.monotonic() + patience
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def test_a_service_answers(service: tuple[str, layerwise.training.TrainResult]) -> None:
+    """Over HTTP, the probabilities of the network to 1e-5, and the labels."""
+    url, result = service
+    rows = layerwise.load_dataset("wine").test.x[:7]
+    answer = post(url, {"rows": rows.tolist()})
+    expected = result.model.predict(rows, verbose=0)
+    np.testing.assert_allclose(answer["output"], expected, atol=1e-5)
+    names = [str(label) for label in result.classes]
+    assert answer["labels"] == [names[i] for i in expected.argmax(axis=1)]
+    for wrong in ([[1, 2]], [["a"] * 13], [[1], [1, 2]], [[float("nan")] * 13]):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            post(url, {"rows": wrong})
+        assert refused.value.code == 422
+        refused.value.close()

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from layerwise.objectives import Supervised as Supervised
     from layerwise.objectives import Targets as Targets
     from layerwise.objectives import classify_by_goodness as classify_by_goodness
+    from layerwise.service import export as export
     from layerwise.trackers import TensorBoard as TensorBoard
     from layerwise.training import TrainResult as TrainResult
     from layerwise.training import resume as resume
@@ -82,6 +83,7 @@ _ROOMS = {
     "Targets": "objectives",
     "classify_by_goodness": "objectives",
     "TensorBoard": "trackers",
+    "export": "service",
     "TrainResult": "training",
     "resume": "training",
     "train": "training",

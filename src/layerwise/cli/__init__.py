@@ -26,6 +26,7 @@ from layerwise.cli._choices import (
     Seed,
     ValidationSplit,
 )
+from layerwise.cli._export import export
 from layerwise.cli._table_commands import predict, train
 from layerwise.errors import (
     DamagedError,
@@ -48,6 +49,7 @@ app = typer.Typer(
 
 app.command()(train)
 app.command()(predict)
+app.command()(export)
 
 
 @app.command()

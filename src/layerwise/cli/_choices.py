@@ -40,6 +40,15 @@ class BaselineChoice(enum.StrEnum):
     FULL = "full"
 
 
+class ExportFormat(enum.StrEnum):
+    """What a network is written as."""
+
+    KERAS = "keras"
+    ONNX = "onnx"
+    SAFETENSORS = "safetensors"
+    TORCH = "torch"
+
+
 class Task(enum.StrEnum):
     """What the target of a table is."""
 

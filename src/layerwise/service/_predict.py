@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from layerwise import files
 from layerwise.checkpoint import PREPARATION, load, read_finished
 from layerwise.errors import DamagedError, InputError
+from layerwise.service._out import check_out
 from layerwise.tables import Preparation, Target, require_pyarrow
 
 _LIMIT = 256 << 20
@@ -97,12 +98,9 @@ def _preparation(folder: Path) -> Preparation:
 
 def _check_out(file: Path, source: Any) -> None:
     """Refuse what cannot be written before any work is done."""
-    if file.suffix.lower() not in (".csv", ".parquet"):
-        raise InputError(f"`--out` must end in .csv or .parquet. Received: {str(file)!r}.")
+    check_out(file, (".csv", ".parquet"))
     if file.suffix.lower() == ".parquet":
         require_pyarrow()
-    if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
-        raise InputError(f"{file} cannot be written: name a file in a folder that is there.")
     if isinstance(source, str | os.PathLike) and file.resolve() == Path(source).resolve():
         raise InputError(f"`--out` names the table itself, {file}. Choose another file.")
 
