@@ -26,7 +26,7 @@ from layerwise.progress import Event, Listener, Noted, RunFinished, StageFinishe
 RUN, HISTORY, MODEL = "run.json", "history.json", "model.keras"
 ARTEFACTS = (RUN, HISTORY, MODEL, DEPTH, REPORT)
 PREPARATION = "preparation.json"
-"""Of a run on a table alone: what turns its columns into the network's inputs."""
+"""Of a run on a table or images alone: what turns them into the network's inputs."""
 _RUN_LIMIT = 16 << 20
 _MAY_DIFFER = ("versions", "machine")
 """Facts that a resume may find changed: it says so and goes on."""
@@ -175,7 +175,7 @@ class RunFolder:
         """In a sentence, for somebody who has just stopped the run."""
         if not (self.path / RUN).exists():
             return "The run had not begun: start it again."
-        if {"recipe", "table"} & set(self._facts):
+        if {"recipe", "table", "images"} & set(self._facts):
             return f"`layerwise resume {shlex.quote(str(self.path))}` goes on from here."
         return f"`layerwise.resume({str(self.path)!r}, ...)` goes on from here."
 

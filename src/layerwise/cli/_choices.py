@@ -40,6 +40,21 @@ class BaselineChoice(enum.StrEnum):
     FULL = "full"
 
 
+class ColorChoice(enum.StrEnum):
+    """What images are read as."""
+
+    AUTO = "auto"
+    GRAY = "gray"
+    RGB = "rgb"
+
+
+class OnDamage(enum.StrEnum):
+    """What happens to images that cannot be decoded."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+
+
 class ExportFormat(enum.StrEnum):
     """What a network is written as."""
 

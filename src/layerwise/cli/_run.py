@@ -6,6 +6,7 @@ import datetime
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from layerwise.cli._tables import print_findings_of, print_result
 from layerwise.errors import InputError
 from layerwise.history import History
 from layerwise.recipes import Options, Recipe, find_recipe
+from layerwise.recipes.images import ImageJob
 from layerwise.recipes.table import TableJob
 from layerwise.training import train
+
+_JOBS: dict[str, type[TableJob | ImageJob]] = {job.key: job for job in (TableJob, ImageJob)}
 
 
 def run_recipe(name: str, options: Options, out: Path | None, *, as_json: bool) -> None:
@@ -30,9 +34,9 @@ def run_recipe(name: str, options: Options, out: Path | None, *, as_json: bool) 
     _start(recipe, {"recipe": name}, options, out, as_json=as_json)
 
 
-def run_table(job: TableJob, options: Options, out: Path | None, *, as_json: bool) -> None:
-    """Train on a table; print what was found in its columns, and the summary."""
-    _start(job.recipe(), {"table": job.to_json()}, options, out, as_json=as_json)
+def run_job(job: TableJob | ImageJob, options: Options, out: Path | None, *, as_json: bool) -> None:
+    """Train on a table or on images; print what was found in them, and the summary."""
+    _start(job.recipe(), {job.key: job.to_json()}, options, out, as_json=as_json)
 
 
 def _start(
@@ -53,7 +57,7 @@ def _start(
 
 
 def resume_run(folder: Path, data_dir: Path | None, *, as_json: bool) -> None:
-    """Go on with a run of a recipe or a table and print its summary, at once if it is finished.
+    """Go on with a run of a recipe, a table or images, and print its summary.
 
     Raises:
         InputError: there is no run, or it was started from Python.
@@ -61,16 +65,12 @@ def resume_run(folder: Path, data_dir: Path | None, *, as_json: bool) -> None:
     """
     run = RunFolder(folder, resume=True)
     started = run.started_with()
-    if not {"recipe", "table"} & set(started):
+    if not {"recipe", *_JOBS} & set(started):
         raise InputError(
             f"The run in {folder} was started from Python, and its blocks are code. Call "
             f"`layerwise.resume({str(folder)!r}, x, y, block=...)` with what `train` was given."
         )
-    recipe = (
-        TableJob.from_json(started["table"]).recipe()
-        if "table" in started
-        else find_recipe(str(started["recipe"]))
-    )
+    recipe = _recipe_of(started)
     damaged = run.damaged()
     if damaged == []:
         _print(recipe, History.from_json(json.dumps(run.history())), folder, as_json=as_json)
@@ -83,6 +83,14 @@ def resume_run(folder: Path, data_dir: Path | None, *, as_json: bool) -> None:
     data, arguments = recipe.plan(options)
     result = train(data, **arguments, run_dir=run)
     _print(recipe, result.history, folder, as_json=as_json)
+
+
+def _recipe_of(started: Mapping[str, Any]) -> Recipe:
+    """The recipe or job that `run.json` names."""
+    for key, job in _JOBS.items():
+        if key in started:
+            return job.from_json(started[key]).recipe()
+    return find_recipe(str(started["recipe"]))
 
 
 def _print(recipe: Recipe, history: History, folder: Path, *, as_json: bool) -> None:

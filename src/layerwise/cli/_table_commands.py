@@ -1,75 +1,110 @@
-"""`layerwise train` and `layerwise predict`: tables in, predictions out."""
+"""`layerwise train` and `layerwise predict`: tables or images in, predictions out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from layerwise.cli._choices import (
     Baseline,
     BatchSize,
+    ColorChoice,
     Engine,
     Epochs,
     HeadOption,
     Json,
     MaxDepth,
     Objective,
+    OnDamage,
     Out,
     Replicates,
     Seed,
     Task,
     ValidationSplit,
 )
+from layerwise.errors import InputError
+
+if TYPE_CHECKING:
+    from layerwise.recipes.images import ImageJob
+    from layerwise.recipes.table import TableJob
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="A table: a .csv, .parquet or .npz file.")],
-    target: Annotated[str, typer.Option(help="The column to predict.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="A table: a .csv, .parquet or .npz file; or a folder with a sub-folder of PNG and "
+            "JPEG files for each class."
+        ),
+    ],
+    target: Annotated[
+        str | None, typer.Option(help="Of a table: the column to predict; must be given.")
+    ] = None,
     out: Out = None,
     seed: Seed = 0,
     task: Annotated[
-        Task | None, typer.Option(help="Predict classes or values; default: by the target.")
+        Task | None,
+        typer.Option(help="Of a table: predict classes or values; default: by the target."),
     ] = None,
     drop: Annotated[
-        list[str] | None, typer.Option(help="A column to leave out; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Of a table: a column to leave out; may be given several times."),
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(help="A table of the same columns to score the network on.")
+        Path | None,
+        typer.Option(help="Such a table, or such a folder, to score the network on."),
     ] = None,
     unlabeled: Annotated[
-        bool, typer.Option("--unlabeled", help="Rows without a target train without labels.")
+        bool,
+        typer.Option("--unlabeled", help="Of a table: rows without a target train without labels."),
     ] = False,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Of images: both sides are scaled to so many pixels.")
+    ] = None,
+    color: Annotated[
+        ColorChoice | None, typer.Option(help="Of images; auto: gray if all of them are.")
+    ] = None,
+    on_damage: Annotated[
+        OnDamage | None, typer.Option(help="Of images that cannot be decoded: refuse by default.")
+    ] = None,
     max_depth: MaxDepth = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     validation_split: ValidationSplit = None,
     replicates: Replicates = None,
     head: HeadOption = None,
+    head_depth: Annotated[
+        int | None, typer.Option(min=1, help="Of images: layers with weights of each head.")
+    ] = None,
     objective: Objective = None,
     engine: Engine = None,
     baseline: Baseline = None,
     fine_tune: Annotated[
         int | None, typer.Option(min=1, help="Epochs of joint training after growth.")
     ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Units of each block: 64.")] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Units (64) or, of images, channels (32) of a block.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Train on a table: look at its columns, grow, choose the depth, leave model and report."""
-    from layerwise.cli._run import run_table
+    """Train on a table or on images: look at them, grow, choose the depth, leave a report."""
+    from layerwise.cli._run import run_job
     from layerwise.recipes import Options
-    from layerwise.recipes.table import TableJob
 
-    job = TableJob(
-        data=data,
-        target=target,
-        task=task and task.value,
-        drop=tuple(drop or ()),
-        test=test,
-        unlabeled=unlabeled,
-        fine_tune=fine_tune,
-    )
+    table = {
+        "target": target,
+        "task": task and task.value,
+        "drop": tuple(drop or ()),
+        "unlabeled": unlabeled,
+    }
+    images = {
+        "size": size,
+        "color": color and color.value,
+        "damaged": on_damage and on_damage.value,
+    }
+    job = _job(data, table, images, head_depth, test=test, fine_tune=fine_tune)
     options = Options(
         seed=seed,
         max_depth=max_depth,
@@ -78,24 +113,64 @@ def train(
         validation_split=validation_split,
         replicates=replicates,
         head=head and head.value,
+        head_depth=head_depth,
         objective=objective,
         engine=engine and engine.value,
         baseline=baseline and baseline.value,
         width=width,
     )
-    run_table(job, options, out, as_json=json)
+    run_job(job, options, out, as_json=json)
+
+
+def _job(
+    data: Path, table: dict[str, Any], images: dict[str, Any], head_depth: int | None, **both: Any
+) -> TableJob | ImageJob:
+    """What to train on; an option that says nothing to it is refused.
+
+    Raises:
+        InputError: there is such an option, no `--target` of a table, or nothing at this place.
+    """
+    from layerwise.recipes.images import ImageJob
+    from layerwise.recipes.table import TableJob
+
+    if data.is_dir():
+        _refuse(table, f"{data} is a folder of images")
+        return ImageJob(data=data, **{k: v for k, v in images.items() if v is not None}, **both)
+    if not data.exists() and table["target"] is None:
+        raise InputError(f"There is no file or folder {data}.")
+    _refuse({**images, "head_depth": head_depth}, f"{data} is a table")
+    if table["target"] is None:
+        raise InputError(f"`--target` must name the column of {data} to predict. It is missing.")
+    return TableJob(data=data, **table, **both)
+
+
+def _refuse(options: dict[str, Any], what: str) -> None:
+    for name, value in options.items():
+        if value:
+            option = {"damaged": "on-damage"}.get(name, name.replace("_", "-"))
+            raise InputError(f"{what}, to which `--{option}` says nothing: leave it out.")
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run on a table.")],
-    data: Annotated[Path, typer.Argument(help="A table of the same columns; no target needed.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run on a table or on images.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A table of the same columns, no target needed; or PNG and JPEG files and folders."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
     proba: Annotated[
         bool, typer.Option("--proba", help="Also the probability of each class.")
     ] = False,
+    on_damage: Annotated[
+        OnDamage | None, typer.Option(help="Of images that cannot be decoded: refuse by default.")
+    ] = None,
 ) -> None:
-    """Predict the rows of a table with the network of a run."""
+    """Predict the rows of a table, or images, with the network of a run."""
     from layerwise.cli._tables import print_predicted
     from layerwise.service import predict as predict_rows
 
-    print_predicted(predict_rows(run, data, out, proba=proba), out)
+    source = data[0] if len(data) == 1 else data
+    damaged: Any = on_damage and on_damage.value
+    print_predicted(predict_rows(run, source, out, proba=proba, damaged=damaged), out)

@@ -60,7 +60,8 @@ def print_findings_of(findings: Findings, *, as_json: bool) -> None:
         for column in findings.columns:
             numbers = (str(column.inputs), str(column.missing or ""))
             table.add_row(visible(column.name), column.kind, *numbers, visible(column.detail))
-        _console().print(table)
+        if findings.columns:
+            _console().print(table)
         _console().print(visible(f"Target: {findings.target}"), soft_wrap=True)
     for warning in findings.warnings:
         typer.echo(visible(f"Warning: {warning}"), err=True)

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.datasets._arrays import Kind, Labels
-from layerwise.datasets._images import Color, Damaged, read_images
+from layerwise.datasets._image_parts import image_parts
+from layerwise.datasets._image_preparation import ImagePreparation
+from layerwise.datasets._images import Color, Damaged
 from layerwise.datasets._rows import joined, like, pair, read, without_label
 from layerwise.datasets._split import Split, hold_out
 from layerwise.datasets._subsets import augmented, few_labels, sampled, weighted
@@ -35,8 +37,8 @@ class Dataset:
         labels: what the labels are, or None without labels.
         name: for the run's record.
         unlabeled: more rows, for the stages that need no labels, or None.
-        preparation: of a table, what turns new rows of it into inputs; a run folder keeps it.
-        findings: of a table, what its columns hold, and warnings.
+        preparation: of a table or images, what turns new ones into inputs; a run folder keeps it.
+        findings: of a table what its columns hold, of images which classes; and warnings.
     """
 
     train: Split
@@ -45,7 +47,7 @@ class Dataset:
     labels: Labels | None
     name: str = "arrays"
     unlabeled: Split | None = None
-    preparation: Preparation | None = None
+    preparation: Preparation | ImagePreparation | None = None
     findings: Findings | None = None
 
     @classmethod
@@ -149,21 +151,17 @@ class Dataset:
         Raises:
             InputError: there are no images of two classes, sizes differ, or files are damaged.
         """
-        how: dict[str, Any] = {"size": size, "color": color, "damaged": damaged}
-        whole = read_images(Path(folder), **how)
-        test = None
-        if test_folder is not None:
-            height, width, channels = whole.x.shape[1:]
-            how |= {"size": (height, width), "color": "gray" if channels == 1 else "rgb"}
-            test = read_images(Path(test_folder), **how)
-        return cls.from_arrays(
-            whole.x,
-            whole.labels,
-            test_data=None if test is None else (test.x, test.labels),
+        test = None if test_folder is None else Path(test_folder)
+        parts = image_parts(Path(folder), size, color, damaged, test)
+        data = cls.from_arrays(
+            parts.x,
+            parts.labels,
+            test_data=parts.test,
             validation_split=validation_split,
             seed=seed,
-            name=Path(folder).name,
+            name=parts.name,
         )
+        return replace(data, preparation=parts.preparation, findings=parts.findings)
 
     @classmethod
     def from_table(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +23,12 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images: `x` is `(n, height, width, channels)` from 0 to 1, `labels` `(n,)` text."""
+    """Decoded images: `x` is `(n, height, width, channels)` from 0 to 1, `labels` `(n,)` text,
+    `broken` the files that were left out."""
 
     x: NDArray[np.float32]
     labels: NDArray[np.str_]
+    broken: Sequence[Path] = ()
 
 
 def read_images(
@@ -50,25 +51,38 @@ def read_images(
     """
     if color not in ("auto", "rgb", "gray"):
         raise InputError(complaint("color", 'be "auto", "rgb" or "gray"', color))
+    whole, broken = decode(_files(folder), _shape(size), damaged)
+    if not whole:
+        raise InputError(f"None of the {len(broken)} images in {folder} can be decoded.")
+    if color == "auto":
+        color = "gray" if all(image.shape[-1] == 1 for image in whole.values()) else "rgb"
+    x = np.empty((len(whole), *_one_size(whole), 1 if color == "gray" else 3), np.float32)
+    for row, image in zip(x, whole.values(), strict=True):
+        row[...] = in_color(image, color)
+    return Images(x, np.array([file.parent.name for file in whole]), broken)
+
+
+def decode(
+    files: Sequence[Path], shape: tuple[int, int] | None, damaged: Damaged
+) -> tuple[dict[Path, NDArray[Any]], list[Path]]:
+    """Files to bytes `(height, width, 1 or 3)`, and those that cannot be decoded.
+
+    Raises:
+        InputError: a file is damaged, and `damaged` is `"refuse"`.
+    """
     if damaged not in ("refuse", "skip"):
         raise InputError(complaint("damaged", 'be "refuse" or "skip"', damaged))
-    shape = _shape(size)
-    files = _files(folder)
     # Pillow decodes without holding Python's lock.
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(lambda file: _decode(file, shape), files))
     broken = [file for file, image in zip(files, decoded, strict=True) if image is None]
-    if broken:
-        _tell(broken, len(files), damaged)
-    whole = [(f, image) for f, image in zip(files, decoded, strict=True) if image is not None]
-    if not whole:
-        raise InputError(f"None of the {len(files)} images in {folder} can be decoded.")
-    if color == "auto":
-        color = "gray" if all(image.shape[-1] == 1 for _, image in whole) else "rgb"
-    x = np.empty((len(whole), *_one_size(whole), 1 if color == "gray" else 3), np.float32)
-    for row, (_, image) in zip(x, whole, strict=True):
-        row[...] = _in_color(image, color)
-    return Images(x, np.array([file.parent.name for file, _ in whole]))
+    if broken and damaged == "refuse":
+        raise InputError(
+            f"{said_of(broken, len(files))} Mend or remove them, or leave them out with "
+            '`--on-damage skip` (in Python `damaged="skip"`).'
+        )
+    pairs = zip(files, decoded, strict=True)
+    return {file: image for file, image in pairs if image is not None}, broken
 
 
 def _shape(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -80,6 +94,11 @@ def _shape(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return given
 
 
+def is_image(file: Path) -> bool:
+    """Whether a name is one of an image that is not hidden."""
+    return file.suffix.lower() in _ENDINGS and not file.name.startswith(".")
+
+
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.")
@@ -87,11 +106,7 @@ def _files(folder: Path) -> list[Path]:
     for part in sorted(folder.iterdir()):
         if not part.is_dir() or part.name.startswith("."):
             continue
-        found = sorted(
-            file
-            for file in part.iterdir()
-            if file.suffix.lower() in _ENDINGS and not file.name.startswith(".")
-        )
+        found = sorted(file for file in part.iterdir() if is_image(file))
         if not found:
             raise InputError(f"The class folder {part} holds no PNG or JPEG file.")
         files += found
@@ -121,28 +136,29 @@ def _decode(file: Path, shape: tuple[int, int] | None) -> NDArray[Any] | None:
         return None
 
 
-def _tell(broken: Sequence[Path], files: int, damaged: Damaged) -> None:
-    names = ", ".join(str(file) for file in broken[:_SHOWN])
-    more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-    said = f"{len(broken)} of {files} images cannot be decoded: {names}{more}."
-    if damaged == "refuse":
-        raise InputError(f'{said} Mend or remove them, or pass `damaged="skip"`.')
-    warnings.warn(f"{said} They are left out.", UserWarning, stacklevel=4)
+def said_of(broken: Sequence[Path], files: int, most: int = _SHOWN) -> str:
+    """A sentence that names damaged files."""
+    names = ", ".join(str(file) for file in broken[:most])
+    more = f" and {len(broken) - most} more" if len(broken) > most else ""
+    return f"{len(broken)} of {files} images cannot be decoded: {names}{more}."
 
 
-def _one_size(whole: Sequence[tuple[Path, NDArray[Any]]]) -> tuple[int, int]:
-    first, image = whole[0]
+def _one_size(whole: Mapping[Path, NDArray[Any]]) -> tuple[int, int]:
+    first, image = next(iter(whole.items()))
     expected = image.shape[:2]
-    for file, other in whole:
+    for file, other in whole.items():
         if other.shape[:2] != expected:
             raise InputError(
-                f"Images must have one size, or be scaled to one by `size=`. {first} has {expected}"
+                f"Images must have one size, or be scaled to one by `--size` (in Python "
+                f"`size=`). {first} has {expected}"
                 f" (height, width), {file} has {other.shape[:2]}."
             )
     return expected[0], expected[1]
 
 
-def _in_color(image: NDArray[Any], color: Color) -> NDArray[np.float32]:
+def in_color(image: NDArray[Any], color: str) -> NDArray[np.float32]:
+    """Bytes as numbers from 0 to 1, `(height, width, 1)` where `color` is `"gray"`, else as many
+    channels as there are."""
     pixels: NDArray[np.float32] = np.divide(image, 255, dtype=np.float32)
     if color == "gray" and image.shape[-1] == 3:
         # ITU-R 601, as Pillow weighs them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -32,6 +32,9 @@ class TableJob:
         unlabeled: whether rows without a target join the rows without labels.
         fine_tune: epochs of joint training after growth, or None for no such training.
     """
+
+    key: ClassVar[str] = "table"
+    """Under which `run.json` keeps it."""
 
     data: Path
     target: str
@@ -62,14 +65,9 @@ class TableJob:
             seed=options.seed,
             unlabeled=self.unlabeled,
         )
-        rule: DepthRule = Plateau() if split else FixedDepth(keep="last")
         width = options.width or WIDTH
-        defaults = {
-            "block": lambda depth: keras.layers.Dense(width, "relu"),
-            "depth_rule": rule,
-            "fine_tune": None if self.fine_tune is None else FineTune(epochs=self.fine_tune),
-        }
-        return data, options.over(defaults)
+        block = lambda depth: keras.layers.Dense(width, "relu")  # noqa: E731
+        return data, options.over({"block": block, **finish(split, self.fine_tune)})
 
     def to_json(self) -> dict[str, Any]:
         """The job for `run.json`."""
@@ -91,6 +89,13 @@ class TableJob:
         test = None if given["test"] is None else Path(given["test"])
         drop = tuple(given["drop"])
         return cls(**{**given, "data": Path(given["data"]), "test": test, "drop": drop})
+
+
+def finish(validation_split: float, fine_tune: int | None) -> dict[str, Any]:
+    """How a job on the user's own data chooses its depth, and what it does after growth."""
+    rule: DepthRule = Plateau() if validation_split else FixedDepth(keep="last")
+    tuning = None if fine_tune is None else FineTune(epochs=fine_tune)
+    return {"depth_rule": rule, "fine_tune": tuning}
 
 
 def _is_job(given: Mapping[str, Any]) -> bool:

@@ -1,8 +1,9 @@
 """What a run on disk is good for: predictions, a file that others open, its report.
 
-`_predict` writes predictions, `_reports` draws pages of runs, `_export` a network, `_formats` are the forms that it may take,
-`_parity` tells whether two networks predict the same, `_onnx` writes ONNX, `_torch_worker` is what
-another Python runs on Keras' PyTorch.
+`_predict` writes predictions, of images by way of `_predict_images`; `_prepared` is what turns new
+data into inputs, `_out` where results may go. `_export` writes a network, `_formats` are the forms
+that it may take, `_parity` tells whether two networks predict the same, `_onnx` writes ONNX, and
+`_torch_worker` is what another Python runs on Keras' PyTorch. `_reports` draws pages of runs.
 """
 
 from __future__ import annotations

@@ -12,14 +12,14 @@ import keras
 
 import layerwise
 from layerwise import files
-from layerwise.checkpoint import PREPARATION, load, load_exits, read_finished
+from layerwise.checkpoint import load, load_exits, read_finished
 from layerwise.errors import InputError, complaint
 from layerwise.service._formats import FORMATS, Format, Job
 from layerwise.service._out import check_out
 from layerwise.service._parity import check, predicted, sample
+from layerwise.service._prepared import preparation_text
 
 _RUN_LIMIT = 16 << 20
-_PREPARATION_LIMIT = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def export(
     beside = file.with_suffix(".preparation.json")
     check_out(file, (chosen.ending,))
     facts = _facts(folder)
-    preparation = _preparation(folder)
+    preparation = preparation_text(folder)
     if not replace:
         _refuse_what_is_there(file, beside, preparation)
     chosen.require()
@@ -137,10 +137,3 @@ def _facts(folder: Path) -> dict[str, str]:
     run = json.loads(read_finished(folder, "run.json", _RUN_LIMIT))
     classes = run["data"]["classes"]
     return {"layerwise": layerwise.__version__, "classes": json.dumps(classes)}
-
-
-def _preparation(folder: Path) -> bytes | None:
-    try:
-        return read_finished(folder, PREPARATION, _PREPARATION_LIMIT)
-    except FileNotFoundError:
-        return None

@@ -1,4 +1,4 @@
-"""From a run folder and a new table to a file of predictions."""
+"""From a run folder and new data to a file of predictions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layerwise import files
-from layerwise.checkpoint import PREPARATION, load, read_finished
-from layerwise.errors import DamagedError, InputError
+from layerwise.datasets import ImagePreparation
+from layerwise.errors import InputError
 from layerwise.service._out import check_out
+from layerwise.service._predict_images import predict_images
+from layerwise.service._prepared import network_of, preparation_of
 from layerwise.tables import Preparation, Target, require_pyarrow
 
-_LIMIT = 256 << 20
-"""Bytes of a preparation: one with a million rare categories has some tens of millions."""
 _BATCH = 1024
 
 
@@ -30,26 +30,36 @@ class Predicted:
 
     Attributes:
         rows: how many.
-        notes: what the table had that the training table had not, a sentence each.
+        notes: what the table had that the training table had not, or which images are damaged, a
+            sentence each.
     """
 
     rows: int
     notes: tuple[str, ...]
 
 
-def predict(run_dir: str | Path, source: Any, out: str | Path, *, proba: bool = False) -> Predicted:
-    """Predict each row of a table with the chosen network of a finished run.
+def predict(
+    run_dir: str | Path,
+    source: Any,
+    out: str | Path,
+    *,
+    proba: bool = False,
+    damaged: Literal["refuse", "skip"] | None = None,
+) -> Predicted:
+    """Predict each row of a table, or each image, with the chosen network of a finished run.
 
     Args:
-        run_dir: the folder of a run on a table.
-        source: a path or a frame with the training table's columns; the target may be absent.
+        run_dir: the folder of a run on a table or on images.
+        source: of a table a path or a frame with the training table's columns, in which the target
+            may be absent; of images a file, a folder, at any depth, or a list of these.
         out: a CSV or Parquet file to write, whole or not at all, with a column `prediction`: the
-            class, or the value in the target's own unit.
+            class, or the value in the target's own unit. Of images `file` is the first column.
         proba: also one column `probability.CLASS` for each class.
+        damaged: of images, what cannot be decoded: `"refuse"` (default) or `"skip"`.
 
     Raises:
-        InputError: there is no such run, a column is missing or cannot be used, or the file cannot
-            be written; nothing is.
+        InputError: there is no such run, a column is missing or cannot be used, an image is
+            damaged, or the file cannot be written; nothing is.
         DamagedError: the run's files are not what was written.
 
     Example:
@@ -66,34 +76,37 @@ def predict(run_dir: str | Path, source: Any, out: str | Path, *, proba: bool = 
     """
     folder, file = Path(run_dir), Path(out)
     _check_out(file, source)
-    preparation = _preparation(folder)
-    target = preparation.target
-    if proba and target.classes is None:
-        raise InputError(
-            f"The run in {folder} predicts values, without probabilities: leave out `--proba`."
+    preparation = preparation_of(folder)
+    if isinstance(preparation, ImagePreparation):
+        goal, first, outputs, notes = predict_images(
+            folder, preparation, source, damaged or "refuse"
         )
+    else:
+        if damaged is not None:
+            raise InputError(f"The run in {folder} is on a table: leave out `--on-damage`.")
+        goal, first = preparation.target, {}
+        if proba and goal.classes is None:
+            raise InputError(
+                f"The run in {folder} predicts values, without probabilities: leave out `--proba`."
+            )
+        outputs, notes = _predict_table(folder, preparation, source)
+    _write(file, {**first, **_columns(goal, outputs, proba=proba)})
+    return Predicted(len(outputs), tuple(notes))
+
+
+def _predict_table(
+    folder: Path, preparation: Preparation, source: Any
+) -> tuple[NDArray[Any], list[str]]:
+    """The network's outputs for each row, and what was noticed in the table."""
+    if isinstance(source, list | tuple):
+        if len(source) != 1:
+            raise InputError(f"The run in {folder} is on a table: name one. Given: {len(source)}.")
+        (source,) = source
     rows, report = preparation.transform_with_report(source)
-    network = load(folder)
-    expected = (None, len(preparation.features))
-    if tuple(network.input_shape) != expected:
-        raise DamagedError(
-            f"The network in {folder} takes {network.input_shape}, and {PREPARATION} makes "
-            f"{expected}. They are not of one run."
-        )
+    network = network_of(folder, (len(preparation.features),))
     outputs = np.asarray(network.predict(rows, batch_size=_BATCH, verbose=0))
-    _write(file, _columns(target, outputs, proba=proba))
     name = str(source) if isinstance(source, str | os.PathLike) else "The table"
-    return Predicted(len(rows), tuple(report.sentences(name)))
-
-
-def _preparation(folder: Path) -> Preparation:
-    try:
-        return Preparation.from_json(read_finished(folder, PREPARATION, _LIMIT))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"The run in {folder} was not trained on a table, so nothing says what a row's columns "
-            "mean. `layerwise.load` gives its network."
-        ) from error
+    return outputs, report.sentences(name)
 
 
 def _check_out(file: Path, source: Any) -> None:
@@ -101,7 +114,9 @@ def _check_out(file: Path, source: Any) -> None:
     check_out(file, (".csv", ".parquet"))
     if file.suffix.lower() == ".parquet":
         require_pyarrow()
-    if isinstance(source, str | os.PathLike) and file.resolve() == Path(source).resolve():
+    sources = source if isinstance(source, list | tuple) else [source]
+    paths = [Path(path) for path in sources if isinstance(path, str | os.PathLike)]
+    if file.resolve() in (path.resolve() for path in paths):
         raise InputError(f"`--out` names the table itself, {file}. Choose another file.")
 
 
