@@ -304,6 +304,9 @@ def test_a_run_whose_table_has_changed_is_refused(mixed: Job) -> None:
         (("--objective", "reconstruction"), "objective", "reconstruction"),
         (("--engine", "compiled"), "engine", "compiled"),
         (("--baseline", "quick"), "baseline", "quick"),
+        (("--on-divergence", "retry"), "on_divergence", "retry"),
+        (("--cache-dir", "kept"), "cache_dir", Path("kept")),
+        (("--search-fraction", "0.5"), "search_fraction", 0.5),
         (("--fine-tune", "3"), "fine_tune", layerwise.FineTune(epochs=3)),
         ((), "fine_tune", None),
         ((), "depth_rule", layerwise.Plateau()),
@@ -335,7 +338,7 @@ def test_the_options_of_the_table_reach_the_run(tmp_path: Path) -> None:
     frame.to_csv("people.csv", index=False)
     people(30, seed=4).to_csv("test.csv", index=False)
     table = ("train", "people.csv", "--target", "label", "--unlabeled", "--task", "classes")
-    drops = ("--drop", "town", "--drop", "colour")
+    drops = ("--drop", "town", "--drop", "colour", "--category", "member")
     more = ("--test", "test.csv", "--validation-split", "0.25", "--out", "run", "--width", "5")
     ended = call(*table, *drops, *more, "--epochs", "1", "--max-depth", "1")
     assert ended.code == 0
@@ -346,6 +349,7 @@ def test_the_options_of_the_table_reach_the_run(tmp_path: Path) -> None:
         "target": "label",
         "task": "classes",
         "drop": ["town", "colour"],
+        "category": ["member"],
         "test": str(tmp_path / "test.csv"),
         "unlabeled": True,
         "fine_tune": None,
@@ -433,6 +437,8 @@ def test_wrong_usage_leaves_nothing(
         {"table": {}},
         {"drop": "ab"},
         {"drop": [1]},
+        {"category": "ab"},
+        {"category": [1]},
         {"data": 5},
         {"fine_tune": True},
         {"unlabeled": 1},

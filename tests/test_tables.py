@@ -417,6 +417,47 @@ def test_what_a_new_table_brings_is_reported():
         preparation.transform(new.assign(ratio="many"))
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "frame"])
+def test_numbers_that_are_codes_may_be_categories(name: str) -> None:
+    """One column for each code, in a new table as well; in a CSV file as it is written."""
+    codes = np.tile([7, 12, 12, 350], 10)
+    frame = pd.DataFrame({"zone": codes, "size": np.arange(40.0), "label": ["a", "b"] * 20})
+    source = frame if name == "frame" else saved(frame, name)
+    data = from_table(source, category=["zone"])
+    features = ("zone = 12", "zone = 350", "zone = 7", "size")
+    assert data.preparation.features == features
+    assert data.findings.columns[0].kind == "category"
+    new = data.preparation.transform(source)
+    for i, code in enumerate((12, 350, 7)):
+        np.testing.assert_array_equal(new[:, i], codes == code)
+    assert from_table(source).preparation.features == ("zone", "size")
+
+
+def test_leading_zeros_and_free_text_stay_where_asked() -> None:
+    rows = [f"{i % 3:03},{'long ' * 20}{i % 4},{'ab'[i % 2]}" for i in range(80)]
+    Path("t.csv").write_text("\n".join(["zone,note,label", *rows]))
+    with pytest.raises(InputError, match="free text"):
+        from_table("t.csv")
+    data = from_table("t.csv", category=["zone", "note"])
+    assert data.preparation.features[:3] == ("zone = 000", "zone = 001", "zone = 002")
+    assert sum(name.startswith("note = ") for name in data.preparation.features) == 4
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"category": ["none"]}, "no column 'none' for `category`"),
+        ({"category": ["label"]}, "is the target: `--task classes`"),
+        ({"category": ["size"], "drop": ["size"]}, "cannot be a category and be dropped"),
+        ({"category": "size"}, "`category` must be a list"),
+    ],
+    ids=str,
+)
+def test_categories_that_cannot_be(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_table(people(), **how)
+
+
 def test_the_fingerprint_knows_the_names_of_categories():
     frame = people()
     renamed = frame.replace({"colour": {"red": "rose"}})

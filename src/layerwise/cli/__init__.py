@@ -11,6 +11,7 @@ import typer
 from layerwise.cli._choices import (
     Baseline,
     BatchSize,
+    CacheDir,
     DataDir,
     Diagnostics,
     Engine,
@@ -20,9 +21,10 @@ from layerwise.cli._choices import (
     Json,
     MaxDepth,
     Objective,
-    OnDivergence,
+    OnDivergenceOption,
     Out,
     Replicates,
+    SearchFraction,
     Seed,
     ValidationSplit,
 )
@@ -78,22 +80,15 @@ def run(
     engine: Engine = None,
     data_dir: DataDir = None,
     baseline: Baseline = None,
-    on_divergence: Annotated[
-        OnDivergence | None,
-        typer.Option(help="Stop, or try a stage again at half the learning rate."),
-    ] = None,
+    on_divergence: OnDivergenceOption = None,
     checkpoint_every: Annotated[
         float | None, typer.Option(help="Seconds between checkpoints inside a stage.")
     ] = None,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Folder for features, instead of memory.")
-    ] = None,
+    cache_dir: CacheDir = None,
     cache_limit: Annotated[
         int | None, typer.Option(min=1, help="Most bytes that the cache folder may hold.")
     ] = None,
-    search_fraction: Annotated[
-        float | None, typer.Option(help="Choose the depth on this part of the training rows.")
-    ] = None,
+    search_fraction: SearchFraction = None,
     diagnostics: Diagnostics = False,
     width: Annotated[
         int | None, typer.Option(min=1, help="Units or channels, where the recipe asks.")

@@ -92,6 +92,16 @@ Engine: TypeAlias = Annotated[EngineChoice | None, typer.Option(help="What train
 Baseline: TypeAlias = Annotated[
     BaselineChoice | None, typer.Option(help="Networks to compare with.")
 ]
+OnDivergenceOption: TypeAlias = Annotated[
+    OnDivergence | None,
+    typer.Option(help="Stop, or try a stage again at half the learning rate."),
+]
+CacheDir: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder for features, instead of memory.")
+]
+SearchFraction: TypeAlias = Annotated[
+    float | None, typer.Option(help="Choose the depth on this part of the training rows.")
+]
 DataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(help="Folder of original data files.", envvar="LAYERWISE_DATA"),

@@ -10,6 +10,7 @@ import typer
 from layerwise.cli._choices import (
     Baseline,
     BatchSize,
+    CacheDir,
     ColorChoice,
     Engine,
     Epochs,
@@ -18,8 +19,10 @@ from layerwise.cli._choices import (
     MaxDepth,
     Objective,
     OnDamage,
+    OnDivergenceOption,
     Out,
     Replicates,
+    SearchFraction,
     Seed,
     Task,
     ValidationSplit,
@@ -51,6 +54,10 @@ def train(
     drop: Annotated[
         list[str] | None,
         typer.Option(help="Of a table: a column to leave out; may be given several times."),
+    ] = None,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a table: a column of categories that look like numbers; as --drop."),
     ] = None,
     test: Annotated[
         Path | None,
@@ -84,6 +91,9 @@ def train(
     fine_tune: Annotated[
         int | None, typer.Option(min=1, help="Epochs of joint training after growth.")
     ] = None,
+    on_divergence: OnDivergenceOption = None,
+    cache_dir: CacheDir = None,
+    search_fraction: SearchFraction = None,
     width: Annotated[
         int | None, typer.Option(min=1, help="Units (64) or, of images, channels (32) of a block.")
     ] = None,
@@ -97,6 +107,7 @@ def train(
         "target": target,
         "task": task and task.value,
         "drop": tuple(drop or ()),
+        "category": tuple(category or ()),
         "unlabeled": unlabeled,
     }
     images = {
@@ -117,6 +128,9 @@ def train(
         objective=objective,
         engine=engine and engine.value,
         baseline=baseline and baseline.value,
+        on_divergence=on_divergence and on_divergence.value,
+        cache_dir=cache_dir,
+        search_fraction=search_fraction,
         width=width,
     )
     run_job(job, options, out, as_json=json)

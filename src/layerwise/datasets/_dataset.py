@@ -175,6 +175,7 @@ class Dataset:
         validation_split: float = 0.2,
         seed: int = 0,
         unlabeled: bool = False,
+        category: Sequence[str] = (),
     ) -> Dataset:
         """Turn a table with named columns into numbers, learned from the training rows alone.
 
@@ -188,6 +189,7 @@ class Dataset:
             validation_split: the share of the rows held out, stratified by class; 0 for none.
             seed: of the split.
             unlabeled: whether rows without a target join the rows without labels.
+            category: columns that hold categories, such as codes, though they look like numbers.
 
         Raises:
             InputError, InputTypeError: the file cannot be read, a column cannot be used, or the
@@ -201,7 +203,8 @@ class Dataset:
             >>> data.train.x.shape, data.findings.target
             ((142, 13), 'target: 3 classes (3 different whole numbers; `--task values` for values)')
         """
-        parts = parts_of(source, target, test, task, drop, validation_split, seed, unlabeled)
+        how = (task, drop, validation_split, seed, unlabeled, category)
+        parts = parts_of(source, target, test, *how)
         return cls(**vars(parts))
 
     @property

@@ -49,11 +49,13 @@ def parts_of(
     validation_split: float,
     seed: int,
     unlabeled: bool,
+    category: Sequence[str],
 ) -> Parts:
     """Read, split, learn from the training rows, and write all rows as numbers."""
-    if isinstance(drop, str):
-        raise InputError(complaint("drop", "be a list of column names", drop))
-    table = open_table(source)
+    for name, given in (("drop", drop), ("category", category)):
+        if isinstance(given, str):
+            raise InputError(complaint(name, "be a list of column names", given))
+    table = open_table(source, category)
     column = column_of(table, target, "target")
     goal, said, labelled = find_target(column, task, unlabeled=unlabeled)
     whole = goal.labels(column.take(labelled))
@@ -62,7 +64,7 @@ def parts_of(
     goal = goal.standardized(truth.values)
     if goal.classes is None:
         said += f" (mean {goal.mean:g}, spread {goal.scale:g})"
-    preparation, findings = fit(table, goal, said, goal.labels(truth), train, drop)
+    preparation, findings = fit(table, goal, said, goal.labels(truth), train, drop, category)
     rest = np.setdiff1d(np.arange(table.rows), labelled)
     arrays, report = preparation.write(table, [train, validation, rest])
     more = report.sentences("The rows that are not for training")

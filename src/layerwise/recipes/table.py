@@ -28,6 +28,7 @@ class TableJob:
         target: the column to predict.
         task: `"classes"` or `"values"`, or None to find out.
         drop: columns to leave out.
+        category: columns that hold categories, whatever they look like.
         test: a table to score the chosen network on, or None.
         unlabeled: whether rows without a target join the rows without labels.
         fine_tune: epochs of joint training after growth, or None for no such training.
@@ -40,6 +41,7 @@ class TableJob:
     target: str
     task: str | None = None
     drop: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
     test: Path | None = None
     unlabeled: bool = False
     fine_tune: int | None = None
@@ -64,6 +66,7 @@ class TableJob:
             validation_split=split,
             seed=options.seed,
             unlabeled=self.unlabeled,
+            category=self.category,
         )
         width = options.width or WIDTH
         block = lambda depth: keras.layers.Dense(width, "relu")  # noqa: E731
@@ -71,7 +74,8 @@ class TableJob:
 
     def to_json(self) -> dict[str, Any]:
         """The job for `run.json`."""
-        given = {**asdict(self), "drop": list(self.drop), "data": str(self.data.resolve())}
+        lists = {"drop": list(self.drop), "category": list(self.category)}
+        given = {**asdict(self), **lists, "data": str(self.data.resolve())}
         if self.test is not None:
             given["test"] = str(self.test.resolve())
         return given
@@ -87,8 +91,8 @@ class TableJob:
         if not isinstance(given, Mapping) or set(given) != known or not _is_job(given):
             raise DamagedError(f"The table of the run must have {', '.join(sorted(known))}.")
         test = None if given["test"] is None else Path(given["test"])
-        drop = tuple(given["drop"])
-        return cls(**{**given, "data": Path(given["data"]), "test": test, "drop": drop})
+        lists = {name: tuple(given[name]) for name in ("drop", "category")}
+        return cls(**{**given, **lists, "data": Path(given["data"]), "test": test})
 
 
 def finish(validation_split: float, fine_tune: int | None) -> dict[str, Any]:
@@ -103,8 +107,8 @@ def _is_job(given: Mapping[str, Any]) -> bool:
     return (
         all(isinstance(given[name], str) for name in ("data", "target"))
         and all(isinstance(given[name], (str, type(None))) for name in ("test", "task"))
-        and isinstance(given["drop"], list)
-        and all(isinstance(name, str) for name in given["drop"])
+        and all(isinstance(given[name], list) for name in ("drop", "category"))
+        and all(isinstance(name, str) for name in given["drop"] + given["category"])
         and isinstance(given["unlabeled"], bool)
         and (given["fine_tune"] is None or type(given["fine_tune"]) is int)
     )

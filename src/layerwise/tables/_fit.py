@@ -28,6 +28,7 @@ def fit(
     labels: NDArray[Any],
     rows: NDArray[np.integer],
     drop: Collection[str] = (),
+    category: Collection[str] = (),
 ) -> tuple[Preparation, Findings]:
     """Find out what each column holds, and learn how it becomes numbers.
 
@@ -38,17 +39,18 @@ def fit(
         labels: of the training rows, `(n_training,)`.
         rows: numbers of the training rows: nothing is learned from any other.
         drop: columns to leave out, which are not even looked at.
+        category: columns that hold categories, also where they look like numbers or free text.
 
     Raises:
         InputError: columns hold dates or free text, or none is left.
     """
-    check_names(table, drop, "drop")
-    if target.name in drop:
-        raise InputError(f"The column {target.name!r} is the target: it cannot be dropped as well.")
+    _check_asked(table, target, drop, category)
     learned = _Learned()
     wanted = set(table.names) - {target.name, *drop}
     for column in table.columns(wanted):
-        kind = kind_of(column, rows)
+        if column.name in category and column.numeric:
+            column = Column(column.name, "text", column.texts())
+        kind = kind_of(column, rows, category=column.name in category)
         if kind.refusal:
             learned.refused[column.name] = kind.refusal
         else:
@@ -66,6 +68,22 @@ def fit(
     preparation = Preparation(target, tuple(learned.codes), ignored)
     shown = tuple(found[name] for name in table.names if name != target.name)
     return preparation, Findings(said, shown, tuple(learned.warnings))
+
+
+def _check_asked(
+    table: Table, target: Target, drop: Collection[str], category: Collection[str]
+) -> None:
+    check_names(table, drop, "drop")
+    check_names(table, category, "category")
+    if target.name in drop:
+        raise InputError(f"The column {target.name!r} is the target: it cannot be dropped as well.")
+    if target.name in category:
+        raise InputError(
+            f"The column {target.name!r} is the target: `--task classes` makes it one of classes."
+        )
+    for name in category:
+        if name in drop:
+            raise InputError(f"The column {name!r} cannot be a category and be dropped as well.")
 
 
 @dataclass

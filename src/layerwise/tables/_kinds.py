@@ -40,12 +40,13 @@ class Kind:
     refusal: str = ""
 
 
-def kind_of(column: Column, rows: NDArray[np.integer]) -> Kind:
+def kind_of(column: Column, rows: NDArray[np.integer], *, category: bool = False) -> Kind:
     """Find out what a column holds.
 
     Args:
         column: all rows: a value that can never be used is refused wherever it stands.
         rows: the numbers of the training rows, by which the kind is judged.
+        category: the user says that the column, of texts, holds categories, whatever they are.
 
     Raises:
         InputError: there is an infinity, or a NUL byte in a text.
@@ -58,7 +59,7 @@ def kind_of(column: Column, rows: NDArray[np.integer]) -> Kind:
         return _of_numbers(column, column.values[rows])
     if column.stored == "text":
         _check_text(column)
-    return _of_texts(column, column.values[rows])
+    return _of_texts(column, column.values[rows], asked=category)
 
 
 def _of_numbers(column: Column, values: NDArray[np.float64]) -> Kind:
@@ -73,7 +74,7 @@ def _of_numbers(column: Column, values: NDArray[np.float64]) -> Kind:
     return Kind("number", f"{least:g} to {most:g}")
 
 
-def _of_texts(column: Column, values: NDArray[np.object_]) -> Kind:
+def _of_texts(column: Column, values: NDArray[np.object_], *, asked: bool) -> Kind:
     counts = Counter(value for value in values.tolist() if value is not None)
     total = sum(counts.values())
     if not total:
@@ -81,6 +82,8 @@ def _of_texts(column: Column, values: NDArray[np.object_]) -> Kind:
     first = next(iter(counts))
     if len(counts) == 1 and total == len(values):
         return Kind("constant", f"always {first!r}")
+    if asked:
+        return _category(counts, "")
     if refusal := _numbers_gone_wrong(column, counts):
         return Kind("text", refusal=refusal)
     length = sum(len(text) * count for text, count in counts.items()) / total
@@ -93,6 +96,10 @@ def _of_texts(column: Column, values: NDArray[np.object_]) -> Kind:
     numeric = sum(count for text, count in counts.items() if _is_number(text))
     if numeric > total / 2:
         warning = f"The column {column.name!r} holds numbers and texts: taken as categories."
+    return _category(counts, warning)
+
+
+def _category(counts: Counter[str], warning: str) -> Kind:
     shown = ", ".join(text if len(text) <= 20 else f"{text[:20]}..." for text in sorted(counts)[:4])
     more = f" and {len(counts) - 4} more" if len(counts) > 4 else ""
     return Kind("category", shown + more, counts, warning)
