@@ -91,6 +91,7 @@ def check(expected: Outputs, received: Outputs, what: str) -> float:
     if worst > LIMIT:
         raise LayerwiseError(
             f"{what} predicts otherwise than the network: the largest difference is {worst:.1e} of "
-            f"the largest output, and at most {LIMIT:.0e} is allowed. Nothing is kept."
+            f"the largest output, and at most {LIMIT:.0e} is allowed. Nothing is kept. A GPU may "
+            "have rounded on its way: `JAX_PLATFORMS=cpu` compares on the processor."
         )
     return worst
