@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -55,8 +56,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PLAIN = """
-import os, sys
-os.environ["KERAS_BACKEND"] = "jax"
+import sys
 import keras, numpy
 for name in sys.argv[1:]:
     network = keras.saving.load_model(name)
@@ -68,10 +68,12 @@ assert "layerwise" not in sys.modules
 
 
 def by_keras(x: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """By a Python that does not know of layerwise."""
+    """By a Python that does not know of layerwise, on the backend of this one."""
     for name, rows in x.items():
         np.save(f"{name}.npy", rows)
-    subprocess.run([sys.executable, "-c", PLAIN, *x], check=True, capture_output=True)
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    command = (sys.executable, "-c", PLAIN, *x)
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     return {name: dict(np.load(f"{name}.npz")) for name in x}
 
 
@@ -121,6 +123,20 @@ def test_files_are_opened_by_others(images: Path, table: Path) -> None:
         assert_close(by_onnx(f"{name}.onnx", x), expected)
     assert np.ptp(cases["net"][3]) > 0.1
     assert set(cases["exits"][3]) == {"depth_1", "depth_2"}
+
+
+@pytest.mark.engines
+def test_what_training_hands_back_is_plain_keras() -> None:
+    """Saved by `result.model.save` and by an export, on every backend: within 1e-5."""
+    how: dict[str, Any] = {"epochs": 1, "max_depth": 1, "batch_size": 50, "verbose": 0}
+    result = layerwise.train(IMAGES, Y[:400], block=block, run_dir="run", **how)
+    result.model.save("saved.keras")
+    layerwise.export("run", "keras", "exported.keras")
+    rows = IMAGES[:20]
+    kept = by_keras({"saved.keras": rows, "exported.keras": rows})
+    expected = result.model.predict(rows, verbose=0)
+    assert_close(kept["saved.keras"], expected)
+    assert_close(kept["exported.keras"], expected)
 
 
 def _exits_of(run: Path) -> str:

@@ -144,16 +144,15 @@ def test_files_are_predicted_in_the_order_given(job: Job, monkeypatch: pytest.Mo
     monkeypatch.setattr("layerwise.service._predict_images._AT_ONCE", 2)
     for name, light in (("z.png", 20), ("a.png", 190), ("m.png", 20)):
         write(Path(name), light)
-    for name in ("bad1.png", "bad2.png"):
+    for name in ("bad1.png", "bad2.png", "bad3.png"):
         Path(name).write_bytes(b"no")
-    given = ("z.png", "a.png", "bad1.png", "bad2.png", "m.png")
+    given = ("bad1.png", "z.png", "bad2.png", "bad3.png", "a.png", "m.png")
+    said = "images cannot be decoded: bad1.png, bad2.png, bad3.png."
     refused = call("predict", job.run, *given, "--out", "out.csv")
-    assert_refused(refused, "2 of 2 images cannot be decoded: bad1.png, bad2.png", "--on-damage")
+    assert_refused(refused, f"3 of 6 {said}", "--on-damage skip")
     assert not Path("out.csv").exists()
     ended = call("predict", job.run, *given, "--out", "out.csv", "--on-damage", "skip")
-    assert ended.err == (
-        "Warning: 2 of 5 images cannot be decoded: bad1.png, bad2.png. They are left out.\n"
-    )
+    assert ended.err == f"Warning: 3 of 6 {said} They are left out.\n"
     made = pd.read_csv("out.csv")
     assert made["file"].tolist() == ["z.png", "a.png", "m.png"]
     assert made["prediction"].tolist() == ["cat", "dog", "cat"]

@@ -4,6 +4,7 @@ from layerwise.datasets._dataset import Dataset as Dataset
 from layerwise.datasets._image_preparation import ImagePreparation as ImagePreparation
 from layerwise.datasets._image_preparation import image_files as image_files
 from layerwise.datasets._image_preparation import is_of_images as is_of_images
+from layerwise.datasets._images import refusal as refusal
 from layerwise.datasets._images import said_of as said_of
 from layerwise.datasets._named import NAMES as NAMES
 from layerwise.datasets._named import load_dataset as load_dataset

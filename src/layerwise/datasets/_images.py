@@ -77,10 +77,7 @@ def decode(
         decoded = list(pool.map(lambda file: _decode(file, shape), files))
     broken = [file for file, image in zip(files, decoded, strict=True) if image is None]
     if broken and damaged == "refuse":
-        raise InputError(
-            f"{said_of(broken, len(files))} Mend or remove them, or leave them out with "
-            '`--on-damage skip` (in Python `damaged="skip"`).'
-        )
+        raise refusal(broken, len(files))
     pairs = zip(files, decoded, strict=True)
     return {file: image for file, image in pairs if image is not None}, broken
 
@@ -134,6 +131,14 @@ def _decode(file: Path, shape: tuple[int, int] | None) -> NDArray[Any] | None:
             return np.asarray(image).reshape(image.height, image.width, -1)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         return None
+
+
+def refusal(broken: Sequence[Path], files: int) -> InputError:
+    """The error that names damaged files."""
+    return InputError(
+        f"{said_of(broken, files)} Mend or remove them, or leave them out with "
+        '`--on-damage skip` (in Python `damaged="skip"`).'
+    )
 
 
 def said_of(broken: Sequence[Path], files: int, most: int = _SHOWN) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.datasets import ImagePreparation, image_files, said_of
+from layerwise.datasets import ImagePreparation, image_files, refusal, said_of
 from layerwise.errors import InputError
 from layerwise.service._prepared import network_of
 from layerwise.tables import Target
@@ -46,10 +46,13 @@ def predict_images(
     seen: list[Path] = []
     outputs: list[NDArray[Any]] = []
     for start in range(0, len(files), _AT_ONCE):
-        x, whole, bad = preparation.transform(files[start : start + _AT_ONCE], damaged)
+        # Skipped for now, so that a refusal names all of them.
+        x, whole, bad = preparation.transform(files[start : start + _AT_ONCE], "skip")
         seen, broken = seen + whole, broken + bad
-        if whole:
+        if whole and (not broken or damaged == "skip"):
             outputs.append(np.asarray(network.predict(x, batch_size=_AT_ONCE, verbose=0)))
+    if broken and damaged == "refuse":
+        raise refusal(broken, len(files))
     if not seen:
         raise InputError(f"{_said(broken, len(files))} There is nothing to predict.")
     names = {"file": np.array([str(file) for file in seen])}
