@@ -74,6 +74,8 @@ def test_trackio_is_told_of_every_stage(tmp_path: Path, monkeypatch: pytest.Monk
         told = [line[name] for line in stages]
         assert told == [stage[split][metric] for stage in expected]
     assert last["test/accuracy"] == result.test["accuracy"]
+
+
 @pytest.fixture
 def service() -> Iterator[tuple[str, layerwise.training.TrainResult]]:
     """A process of its own that serves a network, on a free port of this machine alone."""

@@ -15,9 +15,9 @@ from layerwise.checkpoint._folder import RunFolder as RunFolder
 from layerwise.checkpoint._journal import Journal as Journal
 from layerwise.checkpoint._journal import RunWatch as RunWatch
 from layerwise.checkpoint._network import load as load
-from layerwise.checkpoint._pages import PICTURES as PICTURES
-from layerwise.checkpoint._pages import draw as draw
 from layerwise.checkpoint._network import load_exits as load_exits
 from layerwise.checkpoint._network_file import read_network as read_network
 from layerwise.checkpoint._network_file import write_network as write_network
+from layerwise.checkpoint._pages import PICTURES as PICTURES
+from layerwise.checkpoint._pages import draw as draw
 from layerwise.checkpoint._sums import read_finished as read_finished
