@@ -203,7 +203,7 @@ CASES = [
     case("depth rule half", InputTypeError, "stop, select and check", depth_rule=Rule()),
     case("verbose unknown", InputError, "`verbose`", '"auto", 0 or 1', "2", verbose=2),
     case("verbose text", InputError, "`verbose`", "'loud'", verbose="loud"),
-    case("baseline unknown", InputError, '"none" or "quick"', "'slow'", baseline="slow"),
+    case("baseline unknown", InputError, '"none", "quick" or "full"', "'slow'", baseline="slow"),
     case("fine_tune true", InputTypeError, "be a FineTune", "True", fine_tune=True),
     case("callbacks text", InputTypeError, "Keras callbacks", "'stop'", callbacks=["stop"]),
     case(

@@ -38,6 +38,7 @@ if CHROMIUM is None:
     pytest.skip("there is no Chromium on this machine", allow_module_level=True)
 
 WIDTHS = (360, 1280)
+MAIN = "from layerwise.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_runs_side_by_side(browser: Any, tmp_path: Path) -> None:
 def run(folder: Path, *arguments: str) -> dict[str, Any]:
     """`layerwise run`; its summary."""
     ended = subprocess.run(
-        [sys.executable, "-m", "layerwise.cli", "run", *arguments, "--out", folder, "--json"],
+        [sys.executable, "-c", MAIN, "run", *arguments, "--out", folder, "--json"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return json.loads(ended.stdout)

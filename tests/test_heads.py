@@ -135,3 +135,13 @@ def test_without_labels_there_is_nothing_to_predict() -> None:
     )
     with pytest.raises(InputError, match="given none"):
         result.early_exits()
+
+
+def test_exits_of_blocks_and_heads_that_share_a_name() -> None:
+    """A user may call every block the same; heads on images are wrapped alike."""
+    images = np.random.default_rng(0).random((96, 4, 4, 1), dtype=np.float32)
+    result = layerwise.train(
+        images, Y, block=lambda depth: keras.layers.Conv2D(3, 1, name="mine"), epochs=1,
+        max_depth=2, depth_rule=layerwise.FixedDepth("last"), head="fresh", verbose=0,
+    )  # fmt: skip
+    assert list(result.early_exits().predict(images, verbose=0)) == ["depth_1", "depth_2"]

@@ -16,6 +16,7 @@ from layerwise.engine import Problem, make_engine
 from layerwise.growth import Frozen
 from layerwise.peak import forget_peak, peak_bytes
 from layerwise.training._meter import Meter, together
+from layerwise.training._records import _mean_curves
 
 X = np.random.default_rng(0).random((240, 100), dtype=np.float32)
 Y = np.arange(240) % 4
@@ -171,3 +172,12 @@ def test_the_peak_is_that_since_it_was_forgotten() -> None:
     after = peak_bytes()
     assert after is not None
     assert risen - after > 300_000_000
+
+
+def test_curves_of_replicates_of_which_one_broke_in_its_first_epoch() -> None:
+    """Whether an epoch ends before a divergence is seen is a matter of time."""
+    broken = {"loss": [3.0, 1.0], "val_loss": [4.0, 2.0]}
+    for curves in ([broken, {}], [{}, broken]):
+        assert _mean_curves(curves) == broken
+    other = {"loss": [1.0], "val_loss": [2.0]}
+    assert _mean_curves([broken, other]) == {"loss": [2.0, 1.0], "val_loss": [3.0, 2.0]}

@@ -289,6 +289,7 @@ class _Mark:
 
 def _mark_phases(mark: _Mark, stuck: bool) -> None:
     from layerwise.checkpoint import RunFolder, _journal
+    from layerwise.checkpoint._pages import Pages
     from layerwise.engine import _session
     from layerwise.engine._compiled import CompiledEngine
     from layerwise.engine._fit import FitEngine
@@ -307,7 +308,7 @@ def _mark_phases(mark: _Mark, stuck: bool) -> None:
     mark.wrap(_finish, "tune", "fine-tuning")
     mark.wrap(_finish, "compare", "baseline")
     mark.wrap(RunFolder, "keep_model", "exporting")
-    mark.wrap(RunFolder, "_write_pages", "exporting")
+    mark.wrap(Pages, "_draw", "exporting")
     mark.wrap(RunFolder, "seal", "exporting")
     # Many short calls, and a checkpoint as often as it was asked for, however long one takes.
     _session._CALL_SECONDS, _journal._SHARE = 0.02, 1

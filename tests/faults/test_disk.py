@@ -25,7 +25,7 @@ import pytest
 
 import layerwise
 from layerwise import cli, files
-from layerwise.checkpoint import RunFolder, _folder, _format, _journal
+from layerwise.checkpoint import RunFolder, _format, _journal, _pages
 from layerwise.engine import Engine, _session, make_engine
 from layerwise.errors import DamagedError, DiskFullError, LayerwiseError
 from layerwise.files import _system
@@ -44,8 +44,8 @@ def _engine() -> Engine:
 def hasten(patch: pytest.MonkeyPatch) -> None:
     """Runs that last a fifth of a second and write a checkpoint after every step."""
     patch.setattr(_arguments, "make_engine", lambda name: _engine())
-    patch.setattr(_folder.plots, "to_svg", lambda draw: f"<svg>{'picture ' * 50}</svg>\n")
-    patch.setattr(_folder.report, "render", lambda *facts: f"<html>{'word ' * 50}</html>\n")
+    patch.setattr(_pages.plots, "to_svg", lambda draw: f"<svg>{'picture ' * 50}</svg>\n")
+    patch.setattr(_pages.report, "render", lambda *facts: f"<html>{'word ' * 50}</html>\n")
     patch.setattr(_session, "_next_size", lambda steps, seconds: 1)
     patch.setattr(_journal, "_SHARE", 0)
     # No power fails here but in a model, and 90 calls take longer than the training.
@@ -106,7 +106,9 @@ class Listening(RunFolder):
 def without_seconds(value: Any) -> Any:
     """The same JSON without any time."""
     if isinstance(value, dict):
-        return {key: without_seconds(v) for key, v in value.items() if key != "seconds"}
+        return {
+            key: without_seconds(v) for key, v in value.items() if key not in ("seconds", "ledger")
+        }
     return [without_seconds(v) for v in value] if isinstance(value, list) else value
 
 

@@ -12,6 +12,7 @@ from layerwise.cli._choices import (
     BatchSize,
     CacheDir,
     ColorChoice,
+    Diagnostics,
     Engine,
     Epochs,
     HeadOption,
@@ -94,6 +95,7 @@ def train(
     on_divergence: OnDivergenceOption = None,
     cache_dir: CacheDir = None,
     search_fraction: SearchFraction = None,
+    diagnostics: Diagnostics = False,
     width: Annotated[
         int | None, typer.Option(min=1, help="Units (64) or, of images, channels (32) of a block.")
     ] = None,
@@ -131,6 +133,7 @@ def train(
         on_divergence=on_divergence and on_divergence.value,
         cache_dir=cache_dir,
         search_fraction=search_fraction,
+        diagnostics=diagnostics or None,
         width=width,
     )
     run_job(job, options, out, as_json=json)

@@ -83,13 +83,17 @@ def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
         theirs.assign(keras.ops.convert_to_numpy(ours.value))
 
 
-def duplicate(layer: keras.Layer, shape: Shape, dtype: str) -> tuple[keras.Layer, Shape]:
+def duplicate(
+    layer: keras.Layer, shape: Shape, dtype: str, name: str | None = None
+) -> tuple[keras.Layer, Shape]:
     """A copy with weights of its own that are equal, built on features of this shape.
+
+    It keeps the name of `layer`, or takes the one given.
 
     Returns:
         The copy, and the shape of one sample of its output.
     """
-    copy = copy_layer(layer, seed=0)
+    copy = copy_layer(layer, seed=0, name=name)
     output = attach(copy, shape, dtype, "A copied block")
     copy_weights(layer, copy)
     return copy, output

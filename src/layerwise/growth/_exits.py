@@ -36,9 +36,9 @@ def early_exits(stages: Sequence[Stage], input_shape: Shape, dtype: str) -> kera
                 "head of that depth fits them no more. Early exits need `window=1` and "
                 '`freeze="all"`.'
             )
-        block, _ = duplicate(stage.block, x.shape[1:], x.dtype)
+        block, _ = duplicate(stage.block, x.shape[1:], x.dtype, f"block_{depth}")
         x = block(x)
-        head, _ = duplicate(stage.predictor, x.shape[1:], x.dtype)
+        head, _ = duplicate(stage.predictor, x.shape[1:], x.dtype, f"head_{depth}")
         outputs[f"depth_{depth}"] = head(x)
     return keras.Model(inputs, outputs, name="early_exits")
 

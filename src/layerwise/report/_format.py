@@ -25,7 +25,7 @@ def format_seconds(seconds: float | None) -> str:
     """A time span.
 
     >>> [format_seconds(s) for s in (0.034, 12.34, 75.2, 4000.0)]
-    ['0.03 s', '12.3 s', '1 min 15 s', '1 h 07 min']
+    ['0.03 s', '12.3 s', '1 min 15 s', '1 h 06 min']
     """
     if seconds is None:
         return _DASH

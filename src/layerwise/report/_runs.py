@@ -58,7 +58,7 @@ def compare_runs(runs: Sequence[Run]) -> RunComparison:
             )
     for name, _, history in runs:
         if not _finished(history):
-            warnings.append(f"{name} is not finished: it has {len(history['stages'])} stages.")
+            warnings.append(f"{name} is not finished: {_stages(history)} so far.")
     return RunComparison([_row(*run) for run in runs], warnings)
 
 
@@ -75,6 +75,11 @@ def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
     return [
         f"comparable only in part: {a['name']} was split in another way, or its rows have changed."
     ]
+
+
+def _stages(history: Mapping[str, Any]) -> str:
+    count = len(history["stages"])
+    return f"{count} stage{'s' if count != 1 else ''}"
 
 
 def _finished(history: Mapping[str, Any]) -> bool:

@@ -79,11 +79,13 @@ def _mean_curves(curves: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, A
     if len(curves) == 1:
         return {name: list(values) for name, values in curves[0].items()}
     means: dict[str, Any] = {}
-    for name in curves[0]:
-        longest = max(len(c[name]) for c in curves)
+    # A replicate that diverged inside its first epoch has none.
+    for name in dict.fromkeys(name for curve in curves for name in curve):
+        every = [curve.get(name, ()) for curve in curves]
+        longest = max(map(len, every))
         padded = np.full((len(curves), longest), np.nan)
-        for row, curve in zip(padded, curves, strict=True):
-            row[: len(curve[name])] = curve[name]
+        for row, values in zip(padded, every, strict=True):
+            row[: len(values)] = values
         known = np.isfinite(padded)
         sums = np.where(known, padded, 0.0).sum(axis=0)
         count = known.sum(axis=0)
