@@ -6,6 +6,7 @@ Needs Chromium on the machine and the packages of the extra `browser`; skipped w
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -195,10 +196,13 @@ def run(folder: Path, *arguments: str) -> dict[str, Any]:
     [
         ("digits", "--diagnostics"),
         ("blobs-autoencoder", "--replicates", "3", "--diagnostics", "--baseline", "quick"),
+        ("cifar10-supervised", "--epochs", "1", "--max-depth", "3", "--diagnostics"),
     ],
-    ids=["digits", "blobs-autoencoder"],
+    ids=["digits", "blobs-autoencoder", "cifar10-supervised"],
 )
 def test_the_report_of_a_real_run(browser: Any, arguments: tuple[str, ...], tmp_path: Path) -> None:
+    if arguments[0] == "cifar10-supervised" and not os.environ.get("LAYERWISE_DATA"):
+        pytest.skip("LAYERWISE_DATA names no folder of original data files")
     summary = run(tmp_path / "run", *arguments)
     seen = check(browser, (tmp_path / "run" / "report.html").read_text(), tmp_path)
     assert seen[0]["selected-depth"] == str(summary["selected_depth"])
