@@ -160,6 +160,7 @@ def test_any_page_is_one_that_a_browser_shows_well(browser: Any, name: str, tmp_
     assert seen[0]["verdict"]
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(browser: Any, tmp_path: Path) -> None:
     name = " ".join([*HOSTILE, "<img src=x onerror='window.hit=1'><script>window.hit=1</script>"])
     history = a_history(

@@ -206,7 +206,10 @@ def test_no_gradient_passes_down(objective: str) -> None:
 
 @pytest.mark.parametrize(
     "objective",
-    ["predsim", layerwise.Mixed({"supervised": [1.0, 0.5], "reconstruction": [0, 0.5]})],
+    [
+        pytest.param("predsim", marks=pytest.mark.slow),
+        layerwise.Mixed({"supervised": [1.0, 0.5], "reconstruction": [0, 0.5]}),
+    ],
 )
 def test_engines_agree_in_step(objective: Any) -> None:
     how: dict[str, Any] = {"objective": objective, "schedule": "simultaneous", "max_depth": 2}

@@ -45,7 +45,10 @@ def weights(result: layerwise.TrainResult) -> list[bytes]:
         {"replicates": 2},
         {"cache_dir": "cache"},
         {"schedule": "simultaneous", "head": "fresh"},
-        {"objective": "reconstruction", "depth_rule": layerwise.Plateau(patience=1)},
+        pytest.param(
+            {"objective": "reconstruction", "depth_rule": layerwise.Plateau(patience=1)},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["plain", "replicates", "disk", "in step", "unsupervised"],
 )

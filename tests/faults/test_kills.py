@@ -390,7 +390,7 @@ def test_a_run_that_is_told_to_stop_goes_on_to_the_same_result(jobs: Jobs, tmp_p
     stops.tally.assert_nothing_wrong()
 
 
-@pytest.mark.parametrize("number", [INT, TERM])
+@pytest.mark.parametrize("number", [INT, pytest.param(TERM, marks=pytest.mark.slow)])
 def test_the_command_line_stops_when_told_to(jobs: Jobs, tmp_path: Path, number: int) -> None:
     """The quick form for the command line: a run that would take hours."""
     run = tmp_path / "run"

@@ -47,7 +47,9 @@ except SystemExit as stop:
 """
 
 
-@pytest.mark.parametrize("what", [RUN, COMMAND], ids=["library", "command"])
+@pytest.mark.parametrize(
+    "what", [pytest.param(RUN, marks=pytest.mark.slow), COMMAND], ids=["library", "command"]
+)
 def test_nothing_is_sent_or_fetched(what: str, tmp_path: Path) -> None:
     script = WATCHED + what + "\nprint('heard', heard)"
     done = subprocess.run(
