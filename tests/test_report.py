@@ -350,7 +350,8 @@ VERDICTS: list[Any] = [
         {"baseline": scored(10_000, end_to_end=0.80, shallow=0.82)},
         "helped",
         "Greedy training helped here: the chosen network of depth 2 reaches a test accuracy of "
-        "0.8500, the best of 2 baselines, shallow training with 0.8200: 0.0300 ahead, more than "
+        "0.8500; the best of 2 baselines, shallow training, reaches 0.8200: 0.0300 ahead, "
+        "more than "
         "the 0.0103 that chance explains.",
         id="ahead",
     ),
@@ -358,7 +359,8 @@ VERDICTS: list[Any] = [
         {"baseline": scored(10_000, end_to_end=0.90, shallow=0.82)},
         "behind",
         "Greedy training did not help here: the chosen network of depth 2 reaches a test accuracy "
-        "of 0.8500, the best of 2 baselines, end to end training with 0.9000: 0.0500 behind, more "
+        "of 0.8500; the best of 2 baselines, end to end training, reaches 0.9000: 0.0500 "
+        "behind, more "
         "than the 0.0091 that chance explains.",
         id="behind",
     ),
@@ -366,20 +368,21 @@ VERDICTS: list[Any] = [
         {"baseline": scored(100, end_to_end=0.90)},
         "level",
         "Greedy training made no difference here that can be told from chance: the chosen network "
-        "of depth 2 reaches a test accuracy of 0.8500, the only baseline, end to end training "
-        "with 0.9000: 0.0500 behind, and chance explains up to 0.0914.",
+        "of depth 2 reaches a test accuracy of 0.8500; the only baseline, end to end training, "
+        "reaches 0.9000: 0.0500 behind, and chance explains up to 0.0914.",
         id="within noise",
     ),
     pytest.param(
         {"baseline": {"end_to_end": baseline(0.85)}},
         "level",
-        "end to end training with 0.8500: they are level.",
+        "end to end training, reaches 0.8500: they are level.",
         id="level",
     ),
     pytest.param(
         {"baseline": scored(10_000, end_to_end=None, shallow=0.7)},
         "helped",
-        "the only baseline, shallow training with 0.7000: 0.1500 ahead, more than the 0.0114 that "
+        "the only baseline, shallow training, reaches 0.7000: 0.1500 ahead, more than the "
+        "0.0114 that "
         "chance explains. Baselines that failed: end to end.",
         id="one baseline failed",
     ),
@@ -392,7 +395,7 @@ VERDICTS: list[Any] = [
     pytest.param(
         {"test": None, "baseline": {"end_to_end": baseline("no test", 0.702)}},
         "helped",
-        "a validation accuracy of 0.8020, the only baseline, end to end training with 0.7020: "
+        "a validation accuracy of 0.8020; the only baseline, end to end training, reaches 0.7020: "
         "0.1000 ahead, on one seed each, so that chance cannot be judged. There are no test rows: "
         "validation also chose the depth, which flatters it.",
         id="validation decides without test",
@@ -407,14 +410,15 @@ VERDICTS: list[Any] = [
     pytest.param(
         {"test": {"accuracy": spread(0.9, 0.8)}, "baseline": {"end_to_end": baseline(0.80)}},
         "level",
-        "a test accuracy of 0.8500 ± 0.0707, the only baseline, end to end training with 0.8000: "
+        "a test accuracy of 0.8500 ± 0.0707; the only baseline, end to end training, reaches "
+        "0.8000: "
         "0.0500 ahead, and chance explains up to 1.1004.",
         id="mean of replicates",
     ),
     pytest.param(
         {"test": None, "fine_tune": TUNED, "baseline": {"end_to_end": baseline("no test", 0.9)}},
         "helped",
-        "a validation accuracy of 0.9500, the only baseline, end to end training with 0.9000: "
+        "a validation accuracy of 0.9500; the only baseline, end to end training, reaches 0.9000: "
         "0.0500 ahead",
         id="fine-tuned without test",
     ),
@@ -464,7 +468,7 @@ def test_the_verdict_knows_errors_from_scores(
     )
     said = verdict(history)
     assert said.kind == kind
-    assert f"the best of 2 baselines, end to end training with {theirs:.4f}" in said.sentence
+    assert f"the best of 2 baselines, end to end training, reaches {theirs:.4f}" in said.sentence
     assert f"test {metric.replace('_', ' ')} of {ours:.4f}" in said.sentence
     assert ("0.1000 " in said.sentence) == (kind != "level")
 

@@ -63,13 +63,13 @@ def verdict(history: Mapping[str, Any]) -> Verdict:
     best = (max if higher_is_better(metric) else min)(finite, key=lambda rival: finite[rival].mean)
     rows = (baselines[best].get("rows") or {}).get(split)
     kind, judged = _judged(ours, finite[best], metric, rows)
-    rival = f"{best.replace('_', ' ')} training with {_shown(finite[best])}"
+    rival = f"{best.replace('_', ' ')} training, reaches {_shown(finite[best])}"
     of = f"the best of {len(finite)} baselines" if len(finite) > 1 else "the only baseline"
     failed = [rival.replace("_", " ") for rival, score in scores.items() if score is None]
     return Verdict(
         kind,
         f"{_OPENING[kind]}: the chosen network of depth {chosen} reaches a {name} of "
-        f"{_shown(ours)}, {of}, {rival}: {judged}."
+        f"{_shown(ours)}; {of}, {rival}: {judged}."
         + (f" Baselines that failed: {', '.join(failed)}." if failed else "")
         + ("" if split == "test" else f" There are no test rows: {_FLATTERED[split]}"),
     )
