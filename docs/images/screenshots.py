@@ -1,7 +1,7 @@
 """Draw the README's pictures of reports from real runs: `python docs/images/screenshots.py`.
 
 Needs Chromium and the extra `browser`. With the name of a folder of data files as an argument, the
-report of CIFAR-10 is drawn as well (about 10 minutes on two cores).
+report of CIFAR-10 is drawn as well (some minutes on two cores; 2 epochs a stage).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RUNS = {
         *("blobs-autoencoder", "--replicates", "3", "--baseline", "quick", "--diagnostics"),
     ],
 }
-CIFAR10 = ["cifar10-supervised", "--baseline", "quick", "--diagnostics", "--epochs", "5"]
+CIFAR10 = ["cifar10-supervised", "--baseline", "quick", "--diagnostics", "--epochs", "2"]
 WIDTH, HEIGHT = 1000, 1500
 MAIN = "from layerwise.cli import main; main()"
 
