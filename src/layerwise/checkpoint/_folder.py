@@ -55,7 +55,8 @@ class Room:
         """
         in_progress = 6 * self.stage_bytes
         files.check_room(folder, in_progress + self.stage_bytes)
-        whole, free = in_progress + (2 + self.stages) * self.stage_bytes, files.free_bytes(folder)
+        # At the end the chosen network stands there three times: for Keras, as data, with its exits.
+        whole, free = in_progress + (3 + self.stages) * self.stage_bytes, files.free_bytes(folder)
         if free < whole:
             listen(
                 Noted(

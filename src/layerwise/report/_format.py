@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from layerwise.display import duration
+
 _DASH = "–"
 
 
@@ -25,18 +27,14 @@ def format_seconds(seconds: float | None) -> str:
     """A time span.
 
     >>> [format_seconds(s) for s in (0.034, 12.34, 75.2, 4000.0)]
-    ['0.03 s', '12.3 s', '1 min 15 s', '1 h 06 min']
+    ['0.03 s', '12.3 s', '1 min 15 s', '1 h 07 min']
     """
     if seconds is None:
         return _DASH
     if seconds < 10:
         return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    # Below a minute a cost is told more exactly than a time that is left.
+    return f"{seconds:.1f} s" if seconds < 59.95 else duration(seconds)
 
 
 def format_count(number: float | None) -> str:

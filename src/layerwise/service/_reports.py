@@ -13,6 +13,7 @@ from layerwise.checkpoint import PICTURES, RunFolder, draw, read_finished
 from layerwise.errors import DamagedError, InputError
 from layerwise.history import History
 from layerwise.report import RunComparison
+from layerwise.service._out import check_out
 
 _LIMIT = 64 << 20
 
@@ -50,7 +51,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
         file = folder.with_name(name) if sealed else folder / "report.html"
     else:
         file = Path(out)
-    _check(file, ".html")
+    check_out(file, (".html",))
     finished = History.from_json(json.dumps(history))
     said = (
         depths.explain(finished)
@@ -78,7 +79,7 @@ def compare(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> Ru
     if len(run_dirs) < 2:
         raise InputError("Name two runs or more to compare.")
     if out is not None:
-        _check(Path(out), ".html")
+        check_out(Path(out), (".html",))
     runs = [(str(folder), *_read(Path(folder))[:2]) for folder in run_dirs]
     if out is not None:
         files.write_text(Path(out), report.compare_page(runs))
@@ -110,11 +111,3 @@ def _pictures(folder: Path) -> Mapping[str, str]:
         return json.loads(read_finished(folder, PICTURES, _LIMIT))
     except FileNotFoundError:
         return {}
-
-
-def _check(file: Path, ending: str) -> None:
-    """Refuse what cannot be written before any work is done."""
-    if file.suffix.lower() != ending:
-        raise InputError(f"`--out` must end in {ending}. Received: {str(file)!r}.")
-    if file.is_dir() or not file.parent.is_dir():
-        raise InputError(f"{file} cannot be written: name a file in a folder that is there.")

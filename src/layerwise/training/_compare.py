@@ -43,7 +43,8 @@ def compare(
             continue
         runs = []
         for seed in range(seeds):
-            listen(PhaseStarted(f"the baseline {rival.name.replace('_', ' ')}", epochs))
+            name = f"the baseline {rival.name.replace('_', ' ')}"
+            listen(PhaseStarted(name + (f", seed {seed + 1}/{seeds}" if seeds > 1 else ""), epochs))
             run = opponent.train(epochs, seed, journal, listen)
             if run is None:
                 listen(Noted(f"No {rival.name} baseline: the network has no layer to rebuild."))
