@@ -55,7 +55,7 @@ class Room:
         """
         in_progress = 6 * self.stage_bytes
         files.check_room(folder, in_progress + self.stage_bytes)
-        # At the end the chosen network stands there three times: for Keras, as data, with its exits.
+        # At the end the chosen network stands there three times: for Keras, as data, with exits.
         whole, free = in_progress + (3 + self.stages) * self.stage_bytes, files.free_bytes(folder)
         if free < whole:
             listen(
