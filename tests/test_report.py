@@ -93,7 +93,7 @@ TUNED = {
 
 def page(history: dict[str, Any], explanation: str = "Because.", **facts: Any) -> str:
     """The report as a run folder writes it."""
-    svg = plots.to_svg(lambda ax: plots.depth_curve(history, ax))
+    svg = plots.to_svg(plots.depth_curve(history))
     pictures = facts.pop("pictures", {})
     return render(history, FACTS | facts, explanation, svg, pictures)
 
@@ -610,8 +610,8 @@ def test_classes_that_mean_something_to_matplotlib(text: str) -> None:
 def drawings() -> dict[str, Callable[[], str]]:
     history = a_history([rich_stage(1), rich_stage(2)])
     return {
-        "depth": lambda: plots.to_svg(lambda ax: plots.depth_curve(history, ax)),
-        "curves": lambda: plots.to_svg(lambda ax: plots.learning_curves(history, "loss", ax)),
+        "depth": lambda: plots.to_svg(plots.depth_curve(history)),
+        "curves": lambda: plots.to_svg(plots.learning_curves(history, "loss")),
         "scatter": lambda: plots.scatter({"train": (POINTS, LABELS)}, ["a", "b", "c"]),
         "page": lambda: page(history),
     }
@@ -637,7 +637,5 @@ def test_equal_data_give_equal_text(name: str) -> None:
 
 def test_other_data_give_other_text() -> None:
     other = a_history([a_stage(1), a_stage(2, validation={"loss": 1.0, "accuracy": 0.1})])
-    first, second = (
-        plots.to_svg(lambda ax, h=h: plots.depth_curve(h, ax)) for h in (a_history(), other)
-    )
+    first, second = (plots.to_svg(plots.depth_curve(h)) for h in (a_history(), other))
     assert first != second

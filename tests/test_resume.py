@@ -65,7 +65,7 @@ def _a_step_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
 def _quick_runs(monkeypatch: pytest.MonkeyPatch, engines: dict[str, Engine]) -> None:
     """Runs share their programs too, and spend no time on pictures and on the disk's own cache."""
     monkeypatch.setattr(_arguments, "make_engine", lambda name: engines[name])
-    monkeypatch.setattr(plots, "to_svg", lambda draw, *size: "<svg/>")
+    monkeypatch.setattr(plots, "to_svg", lambda ax: "<svg/>")
     monkeypatch.setattr(report, "render", lambda *parts, **more: "<p>The report</p>")
     monkeypatch.setattr(_system, "sync", lambda path: None)
 

@@ -7,9 +7,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from layerwise.errors import InputError, MissingDependencyError, complaint
+from layerwise.errors import InputError, complaint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -231,20 +231,9 @@ class History:
         Metrics stand in columns such as `validation.accuracy`; with replicates the column holds
         the mean, and `validation.accuracy.std` the spread.
         """
-        import importlib.util
+        from layerwise.frames import stage_frame
 
-        import narwhals as nw
-
-        names: tuple[Literal["pandas", "polars", "pyarrow"], ...] = ("pandas", "polars", "pyarrow")
-        backend = next((name for name in names if importlib.util.find_spec(name)), None)
-        if backend is None:
-            raise MissingDependencyError(
-                "`History.to_frame` needs pandas, polars or PyArrow. Run `pip install pandas`."
-            )
-        rows = [_flat_row(stage) for stage in self.summary()["stages"]]
-        columns = dict.fromkeys(key for row in rows for key in row)
-        data = {key: [row.get(key) for row in rows] for key in columns}
-        return nw.from_dict(data, backend=backend).to_native()
+        return stage_frame(self.summary()["stages"])
 
     def plot_depth(self, ax: Axes | None = None) -> Axes:
         """Draw the monitored metric by depth.
@@ -295,22 +284,3 @@ class History:
     def plot(self, ax: Axes | None = None) -> Axes:
         """The same as `plot_depth`."""
         return self.plot_depth(ax)
-
-
-def _flat_row(stage: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for key, value in stage.items():
-        if key == "ledger":
-            row |= {f"seconds.{name}": spent for name, spent in value["seconds"].items()}
-            row |= {name: number for name, number in value.items() if name != "seconds"}
-            continue
-        if key not in ("train", "validation", "test"):
-            row[key] = value
-            continue
-        for name, metric in (value or {}).items():
-            if isinstance(metric, Mapping):
-                row[f"{key}.{name}"] = metric["mean"]
-                row[f"{key}.{name}.std"] = metric["std"]
-            else:
-                row[f"{key}.{name}"] = metric
-    return row

@@ -61,5 +61,5 @@ def draw(
     pictures: Mapping[str, str],
 ) -> tuple[str, str]:
     """The depth curve as SVG, and the report as HTML."""
-    svg = plots.to_svg(lambda ax: plots.depth_curve(history, ax))
+    svg = plots.to_svg(plots.depth_curve(history))
     return svg, report.render(history, facts, explanation, svg, pictures)

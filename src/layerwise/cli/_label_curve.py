@@ -48,7 +48,7 @@ def run_label_curve(
 
 def _write(folder: Path, curve: LabelCurve) -> None:
     files.write_json(folder / "label-curve.json", curve.to_dict())
-    files.write_text(folder / "label-curve.svg", plots.to_svg(curve.plot))
+    files.write_text(folder / "label-curve.svg", plots.to_svg(curve.plot()))
 
 
 def _counts(labels: str | None) -> list[int]:

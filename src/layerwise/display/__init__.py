@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from layerwise.display._clock import duration as duration
+from layerwise.display._lines import metric_text as metric_text
 from layerwise.display._lines import print_line
 from layerwise.display._lines import stage_line as stage_line
 from layerwise.display._live import live

@@ -15,7 +15,9 @@ def stage_line(stage: Mapping[str, Any], monitor: str) -> str:
     split, _, name = monitor.partition(".")
     parts = [f"stage {stage['depth']}"]
     for shown in dict.fromkeys(("train", split)):
-        parts.append(f"{shown} {name.replace('_', ' ')} {short((stage[shown] or {}).get(name))}")
+        parts.append(
+            f"{shown} {name.replace('_', ' ')} {metric_text((stage[shown] or {}).get(name))}"
+        )
     parts.append(f"{stage['epochs']} epochs")
     parts.append(f"{stage['seconds']:.1f} s")
     if stage["stop_reason"] != "completed":
@@ -29,12 +31,16 @@ def stage_line(stage: Mapping[str, Any], monitor: str) -> str:
     return ", ".join(parts)
 
 
-def short(metric: Any) -> str:
-    """A metric as it stands in a record, in a few characters."""
+def metric_text(metric: Any, none: str = "-") -> str:
+    """A metric as it stands in a record, in a few characters.
+
+    >>> metric_text({"mean": 0.5, "std": 0.01, "values": [0.49, 0.51]})
+    '0.5000 ± 0.0100'
+    """
     if isinstance(metric, Mapping):
         mean, std = metric["mean"], metric["std"]
-        return "-" if mean is None else f"{mean:.4f} ± {std:.4f}"
-    return "-" if metric is None else f"{metric:.4f}"
+        return none if mean is None else f"{mean:.4f} ± {std:.4f}"
+    return none if metric is None else f"{metric:.4f}"
 
 
 def line_of(event: Event) -> str | None:

@@ -92,7 +92,7 @@ class Page:
     def _html(self) -> str:
         if self._history is not None:
             history, self._history = self._history, None
-            svg = plots.to_svg(lambda ax: plots.depth_curve(history, ax))
+            svg = plots.to_svg(plots.depth_curve(history))
             coded = base64.b64encode(svg.encode()).decode()
             # An image of its own: names inside it cannot meet those of another.
             source = f"data:image/svg+xml;base64,{coded}"

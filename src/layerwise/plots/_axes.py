@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import visible
@@ -29,10 +28,8 @@ def axes_for(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return Figure(figsize=size, layout="constrained").add_subplot()
 
 
-def to_svg(draw: Callable[[Axes], Any], size: tuple[float, float] = (7.0, 3.8)) -> str:
-    """Draw on new axes and return the SVG."""
-    ax = axes_for(None, size)
-    draw(ax)
+def to_svg(ax: Axes) -> str:
+    """The SVG of what was drawn on these axes."""
     return svg_of(ax.figure)
 
 

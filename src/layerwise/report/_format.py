@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from layerwise.display import duration
+from layerwise.display import duration, metric_text
 
 _DASH = "–"
 
@@ -13,14 +12,10 @@ _DASH = "–"
 def format_metric(metric: Any) -> str:
     """A metric: `0.9712`, `0.9712 ± 0.0031`, or a dash.
 
-    >>> format_metric({"mean": 0.5, "std": 0.01, "values": [0.49, 0.51]})
-    '0.5000 ± 0.0100'
+    >>> format_metric(None)
+    '–'
     """
-    if isinstance(metric, Mapping):
-        if metric["mean"] is None:
-            return _DASH
-        return f"{metric['mean']:.4f} ± {metric['std']:.4f}"
-    return _DASH if metric is None else f"{metric:.4f}"
+    return metric_text(metric, _DASH)
 
 
 def format_seconds(seconds: float | None) -> str:

@@ -124,28 +124,21 @@ def _comparison(rows: Sequence[Row], metric: str) -> str | None:
     if len(scores) < 2:
         return None
     label = f"{split} {metric.replace('_', ' ')}"
-    height = 0.8 + 0.34 * len(scores)
-    svg = plots.to_svg(lambda ax: plots.comparison(scores, label, ax), (7.0, height))
-    return on_page(svg, "cmp")
+    return on_page(plots.to_svg(plots.comparison(scores, label)), "cmp")
 
 
 def _drawn(diagnostics: Mapping[str, Any]) -> dict[str, str]:
     """Pictures of those diagnostics that are best seen."""
     found = {}
     if "calibration" in diagnostics:
-        bins = diagnostics["calibration"]["bins"]
-        found["calibration"] = plots.to_svg(lambda ax: plots.reliability(bins, ax), (4.2, 4.0))
+        found["calibration"] = plots.reliability(diagnostics["calibration"]["bins"])
     if "matrix" in diagnostics.get("confusion", {}):
         told = diagnostics["confusion"]
-        side = min(1.6 + 0.42 * len(told["classes"]), 9.0)
-        found["confusion"] = plots.to_svg(
-            lambda ax: plots.confusion(told["matrix"], told["classes"], ax), (side, side)
-        )
+        found["confusion"] = plots.confusion(told["matrix"], told["classes"])
     if "gradients" in diagnostics:
-        curves = diagnostics["gradients"]["curves"]
-        found["gradients"] = plots.to_svg(lambda ax: plots.gradient_curves(curves, ax), (7.0, 4.2))
-    return {name: on_page(svg, name) for name, svg in found.items()}
+        found["gradients"] = plots.gradient_curves(diagnostics["gradients"]["curves"])
+    return {name: on_page(plots.to_svg(ax), name) for name, ax in found.items()}
 
 
 def _curves(history: Mapping[str, Any], name: str) -> str:
-    return plots.to_svg(lambda ax: plots.learning_curves(history, name, ax), (7.0, 3.2))
+    return plots.to_svg(plots.learning_curves(history, name))

@@ -117,7 +117,7 @@ def compare_page(runs: Sequence[Run]) -> str:
         for name, _, history in runs
     }
     metric = found.rows[0].metric.replace("_", " ")
-    svg = plots.to_svg(lambda ax: plots.depth_curves(curves, metric, ax))
+    svg = plots.to_svg(plots.depth_curves(curves, metric))
     template = environment().get_template("runs.html.j2")
     return template.render(found=found, svg=on_page(svg, "depths"))
 

@@ -63,14 +63,8 @@ def finish(
         history.fine_tune["ledger"] = together([replica.meter.read() for replica in replicas])
     best = best_replicate(values, higher_is_better(metric))
     if data.test is not None:
-        history.test = _known_test(history, depth)
-    if data.test is not None and history.test is None:
-        listen(PhaseStarted("scoring the test set", 0))
-        history.test = combine_metrics(
-            [
-                None if model is None else _test_scores(replica, model, depth, history)
-                for replica, model in zip(replicas, models, strict=True)
-            ]
+        history.test = _known_test(history, depth) or _tested(
+            replicas, models, depth, history, listen
         )
     if settings.baseline != "none":
         history.baseline = compare(replicas[best], history, journal, listen)
@@ -134,6 +128,23 @@ def _record(spec: FineTune, steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
             {"when": when, **step} for when, step in zip(("before", "after"), steps, strict=True)
         ]
     return record
+
+
+def _tested(
+    replicas: Sequence[Replica],
+    models: Sequence[keras.Model | None],
+    depth: int,
+    history: History,
+    listen: Listener,
+) -> Metrics | None:
+    """The test metrics of every replicate that reached this depth."""
+    listen(PhaseStarted("scoring the test set", 0))
+    return combine_metrics(
+        [
+            None if model is None else _test_scores(replica, model, depth, history)
+            for replica, model in zip(replicas, models, strict=True)
+        ]
+    )
 
 
 def _test_scores(
