@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,18 +24,18 @@ def like(shape: Shape, dtype: Any) -> Any:
     return struct(tuple(length or 1 for length in shape), jnp.dtype(dtype))
 
 
-def count(function: Callable[..., Any], *arguments: Any) -> float:
+def count(function: Any, *arguments: Any) -> float:
     """Floating-point operations of one call, of which nothing is compiled or run.
 
     A loop whose length XLA does not see, such as that of a recurrent layer, counts once.
 
     Args:
-        function: of arrays.
+        function: of arrays, as `jax.jit` gives it.
         arguments: arrays, of which only shapes and types matter.
     """
     struct: Any = jax.ShapeDtypeStruct
     shapes = jax.tree.map(lambda a: struct(a.shape, a.dtype), arguments)
-    analysis = jax.jit(function).lower(*shapes).cost_analysis()
+    analysis = function.lower(*shapes).cost_analysis()
     return float((analysis or {}).get("flops", 0.0))
 
 
@@ -49,7 +48,7 @@ def count_forward(layer: keras.Layer, shape: Shape, dtype: str) -> float:
             return layer(batch, training=False)
 
     values = [variable.value for variable in layer.variables]
-    return count(apply, values, like((1, *shape), dtype))
+    return count(jax.jit(apply), values, like((1, *shape), dtype))
 
 
 class _Clock:

@@ -6,7 +6,7 @@ out. The program is traced on the variables of one stage and serves every stage 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import jax
@@ -49,6 +49,14 @@ def _moving(model: StageModel) -> list[bool]:
     return [bool(variable.trainable) for variable in model.variables]
 
 
+def _traced_once(step: Callable[[State, Data], State]) -> Any:
+    """A step that other programs take up as if it stood in them."""
+    made: Any = jax.jit(step, inline=True)
+    if jax.default_backend() == "cpu":
+        made = jax.jit(canonical(made), inline=True)
+    return made
+
+
 class Program:
     """Training and evaluation of one shape of stage.
 
@@ -62,9 +70,10 @@ class Program:
         self._batch = batch_size
         self._moves = _moving(model)
         self.names = [metric.name for metric in model.metrics]
-        on_cpu = jax.default_backend() == "cpu"
-        self._step = canonical(self._train_step) if on_cpu else self._train_step
-        self._look = canonical(self._test_step) if on_cpu else self._test_step
+        # Programs of their own, so that what was traced for one shape of batch is known wherever
+        # such a batch comes again: in another program, in the count of operations.
+        self._step = _traced_once(self._train_step)
+        self._look = _traced_once(self._test_step)
         self._counted: dict[Any, Operations] = {}
         self.train = jax.jit(self._train, donate_argnums=0)
         self.evaluate = jax.jit(self._evaluate)
@@ -85,7 +94,7 @@ class Program:
         """
         key = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(batch))
         if key not in self._counted:
-            counted = (count(step, state, batch) for step in (self._train_step, self._test_step))
+            counted = (count(step, state, batch) for step in (self._step, self._look))
             self._counted[key] = Operations(*counted)
         return self._counted[key]
 
