@@ -14,7 +14,8 @@ import layerwise
 from layerwise.baselines import modern, rivals, train_baseline
 from layerwise.engine import Result
 from layerwise.errors import InputError
-from layerwise.history import StopReason
+from layerwise.history import History, StageRecord, StopReason
+from layerwise.training._compare import growing_spent
 
 RNG = np.random.default_rng(0)
 X = RNG.random((300, 12), dtype=np.float32)
@@ -73,6 +74,41 @@ def test_equal_means_equal(full: layerwise.TrainResult) -> None:
     rival = record(full, "equal_operations")
     each = rival["ledger"]["operations"] / rival["epochs"]
     assert abs(rival["ledger"]["operations"] - spent) <= each / 2 * (1 + 1e-6)
+
+
+def a_stage(depth: int, **changes: Any) -> StageRecord:
+    scores = {"accuracy": {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}}
+    ledger = {"seconds": {"compiling": 8.0, "training": 3.0, "caching": 1.0}, "operations": 100.0}
+    facts: dict[str, Any] = {
+        "depth": depth, "objective": "supervised", "head": "fresh", "epochs": 5, "seconds": 12.0,
+        "stop_reason": StopReason.COMPLETED, "parameters": 1, "train": scores, "curves": {},
+        "validation": scores, "test": None, "ledger": ledger, **changes,
+    }  # fmt: skip
+    return StageRecord(**facts)
+
+
+def test_what_growing_took_is_that_of_one_replicate_and_of_all_its_stages() -> None:
+    history = History([a_stage(1), a_stage(2)], selected_depth=1, monitor="validation.accuracy")
+    assert growing_spent(history, "operations") == 2 * 100.0 / 2
+    assert growing_spent(history, "seconds") == 2 * 4.0 / 2
+    history.fine_tune = {"ledger": {"seconds": {"training": 6.0}, "operations": 50.0}}
+    assert growing_spent(history, "operations") == (2 * 100.0 + 50.0) / 2
+    assert growing_spent(history, "seconds") == (2 * 4.0 + 6.0) / 2
+    uncounted = {"seconds": {"training": 1.0}, "operations": None}
+    history.stages.append(a_stage(3, ledger=uncounted))
+    assert growing_spent(history, "operations") is None
+    assert growing_spent(history, "seconds") == (2 * 4.0 + 6.0 + 1.0) / 2
+
+
+def test_epochs_are_those_of_the_stages_that_were_kept() -> None:
+    """What did not get into the network is no part of what trained it."""
+    data = {"test_data": None, "validation_data": (X, Y), "baseline": "quick", "max_depth": 3}
+    keep_first = SimpleNamespace(
+        stop=lambda history: False, select=lambda history: 1, check=lambda **run: None
+    )
+    result = grown(**data, depth_rule=keep_first, epochs=lambda depth: 10**depth // 10)
+    assert [stage.epochs for stage in result.history.stages] == [1, 10, 100]
+    assert record(result, "end_to_end")["epochs"] == 1
 
 
 def test_parameters_are_those_of_the_networks(full: layerwise.TrainResult) -> None:

@@ -15,6 +15,7 @@ import layerwise
 from layerwise.engine import Problem, make_engine
 from layerwise.growth import Frozen
 from layerwise.peak import forget_peak, peak_bytes
+from layerwise.training import _meter
 from layerwise.training._meter import Meter, together
 from layerwise.training._records import _mean_curves
 
@@ -114,6 +115,23 @@ def test_a_span_inside_another_counts_once(monkeypatch: pytest.MonkeyPatch) -> N
             now[0] += 5.0
         now[0] += 3.0
     assert meter.read()["seconds"] == {"caching": 5.0, "compiling": 0.0, "training": 5.0}
+
+
+def test_compiling_inside_an_inner_span_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, compiled = [100.0], [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(_meter, "compile_seconds", lambda: compiled[0])
+
+    def passes(seconds: float, compiling: float) -> None:
+        now[0] += seconds
+        compiled[0] += compiling
+
+    meter = a_meter()
+    with meter.spent_on("training"):
+        passes(4.0, compiling=1.0)
+        with meter.spent_on("caching"):
+            passes(5.0, compiling=2.0)
+    assert meter.read()["seconds"] == {"caching": 3.0, "compiling": 3.0, "training": 3.0}
 
 
 def test_compiling_is_no_training() -> None:

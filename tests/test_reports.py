@@ -161,7 +161,10 @@ def bad(name: str, make: Any, *words: str) -> Any:
             "in a folder that is there"),
         bad("one run", lambda run, tmp: ("compare", run), "two runs or more"),
         bad("one is none", lambda run, tmp: ("compare", run, tmp), "no run"),
-        bad("page not html", lambda run, tmp: ("compare", run, run, "--out", tmp / "x"), ".html"),
+        bad("page not html", lambda run, tmp: ("compare", run, tmp, "--out", tmp / "x"), ".html"),
+        bad("twice", lambda run, tmp: ("compare", run, tmp, run), "once", "Received twice"),
+        bad("its own", lambda run, tmp: ("report", run, "--out", run / "report.html"),
+            "stays as it is"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(

@@ -21,3 +21,4 @@ from layerwise.checkpoint._network_file import write_network as write_network
 from layerwise.checkpoint._pages import PICTURES as PICTURES
 from layerwise.checkpoint._pages import draw as draw
 from layerwise.checkpoint._sums import read_finished as read_finished
+from layerwise.checkpoint._sums import read_sums as read_sums

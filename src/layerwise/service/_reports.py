@@ -78,6 +78,9 @@ def compare(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> Ru
     """
     if len(run_dirs) < 2:
         raise InputError("Name two runs or more to compare.")
+    twice = [str(folder) for i, folder in enumerate(run_dirs) if folder in run_dirs[:i]]
+    if twice:
+        raise InputError(f"Name each run once. Received twice: {', '.join(twice)}.")
     if out is not None:
         check_out(Path(out), (".html",))
     runs = [(str(folder), *_read(Path(folder))[:2]) for folder in run_dirs]
