@@ -15,6 +15,8 @@ from scipy import stats
 from layerwise import plots
 from layerwise.history import score_of
 from layerwise.report import chance_explains, format_metric, render, verdict
+from layerwise.report._comparison import comparison_rows
+from layerwise.report._format import format_bytes, format_count
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
@@ -70,6 +72,32 @@ def baseline(test: Any, validation: Any = 0.7, metric: str = "accuracy") -> dict
         "parameters": 4321,
         "epochs": 6,
     }
+
+
+def test_the_price_of_growing_is_that_of_all_stages_for_one_replicate() -> None:
+    spread = {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}
+
+    def ledger(compiling: float, operations: float, peak: int) -> dict[str, Any]:
+        seconds = {"compiling": compiling, "training": 1.0}
+        return {"seconds": seconds, "operations": operations, "peak_bytes": peak}
+
+    stages = [
+        a_stage(1, train={"accuracy": spread}, seconds=10.0, ledger=ledger(4.0, 100.0, 7)),
+        a_stage(2, train={"accuracy": spread}, seconds=20.0, ledger=ledger(2.0, 300.0, 9)),
+    ]
+    tuned = {**TUNED, "seconds": 6.0, "ledger": ledger(1.0, 50.0, 8)}
+    history = a_history(
+        stages, selected_depth=1, fine_tune=tuned, baseline={"end_to_end": baseline(0.8)}
+    )
+    grown, rival = comparison_rows(history)
+    assert (grown.seconds, grown.compiling, grown.operations) == (18.0, 3.5, 225.0)
+    assert (grown.peak_bytes, grown.epochs, grown.parameters) == (9, 6, 4321)
+    assert (rival.name, rival.seconds, rival.chosen) == ("end to end", 2.0, False)
+
+
+def test_a_unit_begins_at_one_of_it() -> None:
+    assert [format_count(n) for n in (999, 1000, 1e6)] == ["999", "1 k", "1 M"]
+    assert [format_bytes(n) for n in (999, 1000, 10**9)] == ["999 B", "1 kB", "1 GB"]
 
 
 FACTS = {

@@ -1277,6 +1277,8 @@ def many_stages(count: int, patch: pytest.MonkeyPatch) -> tuple[list[float], lis
     """Memory at every tenth stage of a run, and how many programs were lowered at each."""
     import jax
 
+    from layerwise.engine._compiled import CompiledEngine
+
     lowered, memory, programs = [0], [], []
 
     def listener(event: str, seconds: float, **more: Any) -> None:
@@ -1294,7 +1296,9 @@ def many_stages(count: int, patch: pytest.MonkeyPatch) -> tuple[list[float], lis
         yield listen
 
     patch.setattr(_run, "display", watching)
-    patch.setattr(_arguments, "make_engine", make_engine)
+    # One that knows no program from another test.
+    engine = CompiledEngine()
+    patch.setattr(_arguments, "make_engine", lambda name: engine)
     jax.monitoring.register_event_duration_secs_listener(listener)
     try:
         how = arguments(epochs=1, max_depth=count, checkpoint_every=30.0)

@@ -36,6 +36,7 @@ class CompiledEngine:
     def __init__(self) -> None:
         _use_persistent_cache()
         self._programs: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._counted: dict[Hashable, float] = {}
 
     def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
@@ -54,7 +55,13 @@ class CompiledEngine:
         return operations_of(problem, self._program(problem))
 
     def forward_operations(self, layer: keras.Layer, shape: Shape, dtype: str) -> float:
-        return count_forward(layer, shape, dtype)
+        key = layer_key(layer)
+        if key is None:
+            return count_forward(layer, shape, dtype)
+        alike = (key, shape, dtype)
+        if alike not in self._counted:
+            self._counted[alike] = count_forward(layer, shape, dtype)
+        return self._counted[alike]
 
     def forward(self, layer: keras.Layer) -> Callable[[Array], Array]:
         def apply(values: list[Any], batch: Array) -> Array:
@@ -74,20 +81,15 @@ class CompiledEngine:
         """The program for stages like this one; a new one where none is known."""
         if problem.optimizer.built is False:
             problem.optimizer.build(problem.model.trainable_variables)
-        parts = (
-            layer_key(problem.block),
-            layer_key(problem.head),
-            layer_key(problem.prefix),
-            optimizer_key(problem.optimizer),
-        )
-        # A user's objective need not have a hash; then nothing tells it from another.
-        told = None not in parts and isinstance(problem.objective, Hashable)
+        stage, optimizer = problem.key(), optimizer_key(problem.optimizer)
         # An optimizer that was built while a head was frozen knows fewer variables.
         known = len(problem.optimizer.variables)
-        alike = (parts, known, problem.objective, problem.targets, problem.batch_size)
+        alike = (stage, optimizer, known, problem.batch_size)
         held = _bytes_of([*problem.model.variables, *problem.optimizer.variables])
         return self._remembered(
-            alike if told else None, lambda: Program(problem.model, problem.batch_size), held
+            None if None in alike else alike,
+            lambda: Program(problem.model, problem.batch_size),
+            held,
         )
 
     def _remembered(self, key: Hashable | None, make: Callable[[], Any], held: int) -> Any:

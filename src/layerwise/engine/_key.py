@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import keras
+
+from layerwise.objectives import Objective, Targets
 
 
 def layer_key(layer: keras.Layer | None) -> Hashable | None:
@@ -18,6 +20,17 @@ def layer_key(layer: keras.Layer | None) -> Hashable | None:
         return None
     variables = tuple((tuple(v.shape), str(v.dtype), bool(v.trainable)) for v in layer.variables)
     return text, variables
+
+
+def stage_key(
+    layers: Sequence[keras.Layer | None], objective: Objective, targets: Targets
+) -> Hashable | None:
+    """What two stages must share to compute alike; None where that cannot be told."""
+    keys = tuple(layer_key(layer) for layer in layers)
+    # A user's objective need not have a hash; then nothing tells it from another.
+    if None in keys or not isinstance(objective, Hashable):
+        return None
+    return keys, objective, targets
 
 
 def optimizer_key(optimizer: keras.Optimizer) -> Hashable | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -86,15 +86,16 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
             seen, epoch_rows = self._clock
             seen.assign(epochs * epoch_rows)
 
-    def measure(self, rows: Mapping[str, Tree]) -> None:
+    def measure(self, rows: Mapping[str, Tree]) -> tuple[str, ...]:
         """Find out which metrics the objective reports, by a dry run on shapes alone.
+
+        Returns:
+            Their names.
 
         Raises:
             InputError: the objective's loss is not a scalar, or fails on these shapes.
         """
         whole = keras.tree.flatten(rows)[0].shape[0]
-        if self._clock is not None:
-            self._clock[1].assign(whole)
         count = min(2, whole)
         specs = keras.tree.map_structure(
             lambda a: keras.KerasTensor((count, *a.shape[1:]), dtype=str(a.dtype)), dict(rows)
@@ -116,7 +117,14 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
                 f"The loss of {type(self.objective).__name__} must be a scalar, the mean over the "
                 f"batch. Received shape {tuple(outputs['loss'].shape)}."
             )
-        for name in outputs["metrics"]:
+        self.reports(names := tuple(outputs["metrics"]), whole)
+        return names
+
+    def reports(self, metrics: Sequence[str], rows: int) -> None:
+        """Make room for these metrics; an epoch is so many rows long."""
+        if self._clock is not None:
+            self._clock[1].assign(rows)
+        for name in metrics:
             if name not in self.own_metrics:
                 self.own_metrics[name] = keras.metrics.Mean(name=name)
         self.built = True
