@@ -1,4 +1,4 @@
-"""Convolutions in the form of XLA's fast CPU kernel give what they gave, nearer to the exact sum."""
+"""Convolutions in the form of XLA's fast CPU kernel, held against float64."""
 
 from __future__ import annotations
 

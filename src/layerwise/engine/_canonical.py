@@ -6,10 +6,10 @@ unusual dimension orders, take a naive path that is 60 to 70 times slower (jax i
 this module brings them into that form itself, when the step is traced: transpose to NHWC and
 HWIO, convolve, transpose back. The transposes change no number.
 
-That kernel unrolls each patch into a row of a matrix. In the gradient of a convolution's weights the
-patch is a whole image of every row of the batch, and the matrix far larger than any cache; summed
-over a few images at a time, it takes a quarter of the time. The sum is then in another order, and
-nearer to the exact one.
+That kernel unrolls each patch into a row of a matrix. In the gradient of a convolution's weights
+the patch is a whole image of every row of the batch, and the matrix far larger than any cache;
+summed over a few images at a time, it takes a quarter of the time. The sum is then in another
+order, and nearer to the exact one.
 """
 
 from __future__ import annotations
