@@ -2,12 +2,14 @@
 
 `_problem` says what a stage is; `_model` turns it into a Keras model whose output is its own loss;
 `_fit` gives that model to Keras, `_compiled` runs it as one program; `_order` deals the batches to
-both alike; `_watch` is what they tell while they train, `_recall` what callbacks remember.
+both alike; `_rows` keeps rows on the device or streams them there, as `_allotment` says, by way of
+`_reader`; `_watch` is what they tell while they train, `_recall` what callbacks remember.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -28,9 +30,17 @@ from layerwise.engine._watch import Watch as Watch
 from layerwise.engine._watch import fitting as fitting
 from layerwise.errors import InputError, complaint
 
+if TYPE_CHECKING:
+    from layerwise.engine._compiled import CompiledEngine
 
-def make_engine(name: EngineName) -> Engine:
+
+def make_engine(name: EngineName, limit: int | None = None) -> Engine:
     """The engine of this name; `"auto"` is `compiled` on JAX and `fit` elsewhere.
+
+    Args:
+        name: of the engine.
+        limit: of the memory of a whole run, in bytes; None for none. Of rows that do not fit
+            `compiled` takes some batches at a time. `fit` takes single batches in any case.
 
     Raises:
         InputError: there is no such engine, or it cannot run on the backend in use.
@@ -47,7 +57,11 @@ def make_engine(name: EngineName) -> Engine:
         from layerwise.engine._fit import FitEngine
 
         return FitEngine()
-    return _the_compiled()
+    if limit is None:
+        return _the_compiled()
+    from layerwise.engine._compiled import CompiledEngine
+
+    return CompiledEngine(limit, alike=_the_compiled())
 
 
 def compile_seconds() -> float:
@@ -63,7 +77,7 @@ def compile_seconds() -> float:
 
 
 @functools.cache
-def _the_compiled() -> Engine:
+def _the_compiled() -> CompiledEngine:
     """One for the whole process: a second training of the same shapes compiles nothing."""
     from layerwise.engine._compiled import CompiledEngine
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,14 @@ import numpy as np
 
 from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
+from layerwise.engine._allotment import bytes_of, piece_bytes
 from layerwise.engine._callbacks import refuse_batch_hooks, refuse_unsavable
 from layerwise.engine._cost import count_forward
 from layerwise.engine._key import layer_key, optimizer_key
 from layerwise.engine._problem import Operations, Problem, Result
 from layerwise.engine._program import Program
-from layerwise.engine._session import Session, on_device, operations_of, read_state
+from layerwise.engine._rows import look, on_device
+from layerwise.engine._session import Session, operations_of, read_state
 from layerwise.engine._watch import Watch
 
 _PROGRAMS_KEPT = 16
@@ -29,14 +30,22 @@ _BYTES_KEPT = 256 << 20
 
 
 class CompiledEngine:
-    """One program for every stage of the same shape, compiled once."""
+    """One program for every stage of the same shape, compiled once.
+
+    Args:
+        limit: of the memory of a whole run, in bytes; None for none.
+        alike: another engine, whose programs this one shares.
+    """
 
     name = "compiled"
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None, alike: CompiledEngine | None = None) -> None:
         _use_persistent_cache()
-        self._programs: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._counted: dict[Hashable, float] = {}
+        self._limit = limit
+        self._programs: OrderedDict[Hashable, tuple[Any, int]] = (
+            OrderedDict() if alike is None else alike._programs
+        )
+        self._counted: dict[Hashable, float] = {} if alike is None else alike._counted
 
     def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
@@ -44,11 +53,15 @@ class CompiledEngine:
 
     def train(self, problem: Problem, watch: Watch) -> Result:
         self.check(problem)
-        return Session(problem, self._program(problem), watch).to_the_end()
+        return Session(problem, self._program(problem), watch, self._limit).to_the_end()
 
     def evaluate(self, problem: Problem, split: Split) -> dict[str, float]:
         program = self._program(problem)
-        values = program.evaluate(read_state(problem), on_device(split))
+        state, size = read_state(problem), piece_bytes(problem, self._limit, split)
+        if size is None:
+            values = program.evaluate(state, on_device(split))
+        else:
+            values = look(program, state, problem, split, size)
         return dict(zip(program.names, np.asarray(values).tolist(), strict=True))
 
     def operations(self, problem: Problem) -> Operations:
@@ -72,7 +85,7 @@ class CompiledEngine:
                 return layer(batch, training=False)
 
         key = layer_key(layer)
-        held = _bytes_of(layer.variables)
+        held = bytes_of(layer.variables)
         program = self._remembered(("forward", key) if key else None, lambda: jax.jit(apply), held)
         values = [variable.value for variable in layer.variables]
         return lambda batch: program(values, batch)
@@ -85,7 +98,7 @@ class CompiledEngine:
         # An optimizer that was built while a head was frozen knows fewer variables.
         known = len(problem.optimizer.variables)
         alike = (stage, optimizer, known, problem.batch_size)
-        held = _bytes_of([*problem.model.variables, *problem.optimizer.variables])
+        held = bytes_of([*problem.model.variables, *problem.optimizer.variables])
         return self._remembered(
             None if None in alike else alike,
             lambda: Program(problem.model, problem.batch_size),
@@ -109,10 +122,6 @@ class CompiledEngine:
         ):
             self._programs.popitem(last=False)
         return self._programs[key][0]
-
-
-def _bytes_of(variables: Sequence[Any]) -> int:
-    return sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables)
 
 
 def _use_persistent_cache() -> None:

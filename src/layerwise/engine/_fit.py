@@ -14,7 +14,7 @@ from layerwise import signals
 from layerwise._typing import Array, Shape, Tree
 from layerwise.datasets import Split
 from layerwise.engine._callbacks import refuse_unsavable
-from layerwise.engine._order import order
+from layerwise.engine._order import order, row_bytes
 from layerwise.engine._problem import Operations, Problem, Result, divergence, finite_weights
 from layerwise.engine._recall import Recall
 from layerwise.engine._watch import Snapshot, Watch, fitting, restored_curves
@@ -28,11 +28,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc,unused-ignore]
         super().__init__()
         self._tree = split.tree()
         self._rows, self._size = split.rows, batch_size
+        self._row_bytes = row_bytes(split)
         self._order: Array = np.arange(self._rows)
 
     def shuffle(self, seed: int, epoch: int) -> None:
         """Take the order of this epoch."""
-        self._order = order(seed, epoch, self._rows)
+        self._order = order(seed, epoch, self._rows, self._row_bytes)
 
     def __len__(self) -> int:
         return math.ceil(self._rows / self._size)

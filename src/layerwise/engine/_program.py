@@ -6,22 +6,20 @@ out. The program is traced on the variables of one stage and serves every stage 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 from jax import lax
 
+from layerwise.engine._batch import Data, State, batch_of, rows_of, slice_of
 from layerwise.engine._canonical import canonical
 from layerwise.engine._cost import count
 from layerwise.engine._model import StageModel
+from layerwise.engine._piece import PieceProgram
 from layerwise.engine._problem import Operations
-
-State: TypeAlias = dict[str, Any]
-"""`trainable`, `frozen` (statistics and random states), `optimizer`, `metrics`: lists of arrays."""
-Data: TypeAlias = Mapping[str, Any]
 
 WINDOW_BYTES = 1 << 20
 """How much of batch order is handed to one call: it bounds the epochs that a call may span."""
@@ -30,18 +28,6 @@ WINDOW_BYTES = 1 << 20
 def window_of(rows: int) -> int:
     """How many epochs a call may span."""
     return max(1, min(64, WINDOW_BYTES // (4 * rows)))
-
-
-def _rows_of(data: Data) -> int:
-    return int(jax.tree.leaves(data)[0].shape[0])
-
-
-def _take(data: Data, rows: jax.Array) -> Data:
-    return jax.tree.map(lambda array: array.at[rows].get(mode="promise_in_bounds"), data)
-
-
-def _slice(data: Data, start: Any, size: int) -> Data:
-    return jax.tree.map(lambda array: lax.dynamic_slice_in_dim(array, start, size), data)
 
 
 def _moving(model: StageModel) -> list[bool]:
@@ -77,6 +63,7 @@ class Program:
         self._counted: dict[Any, Operations] = {}
         self.train = jax.jit(self._train, donate_argnums=0)
         self.evaluate = jax.jit(self._evaluate)
+        self.piece = PieceProgram(self._step, self._look, self._finite, self._results, batch_size)
 
     @property
     def intact(self) -> bool:
@@ -106,13 +93,12 @@ class Program:
         Returns the state, an array `(window, metrics)` with a row for each epoch that ended, and
         whether the weights, the statistics and the running loss are finite.
         """
-        rows = _rows_of(data)
+        rows = rows_of(data)
         full, rest = divmod(rows, self._batch)
         steps = full + bool(rest)
 
         def one_step(order: Any, step: Any, size: int, state: State) -> State:
-            batch = _take(data, lax.dynamic_slice_in_dim(order, step * self._batch, size))
-            return self._step(state, batch)
+            return self._step(state, batch_of(data, order, step * self._batch, size))
 
         def finish_epoch(state: State) -> Any:
             results = self._results(state["metrics"])
@@ -179,7 +165,7 @@ class Program:
         trainable, optimizer = model.optimizer.stateless_apply(
             state["optimizer"], gradients, state["trainable"]
         )
-        metrics = self._measure(state["metrics"], loss, outputs, _rows_of(batch))
+        metrics = self._measure(state["metrics"], loss, outputs, rows_of(batch))
         return {
             "trainable": trainable,
             "frozen": frozen,
@@ -189,7 +175,7 @@ class Program:
 
     def _evaluate(self, state: State, data: Data) -> Any:
         """The metrics over all rows in their own order, in inference mode: `(metrics,)`."""
-        full, rest = divmod(_rows_of(data), self._batch)
+        full, rest = divmod(rows_of(data), self._batch)
         metrics = [jnp.zeros_like(value) for value in state["metrics"]]
         carry = {**state, "metrics": metrics}
         if full:
@@ -197,17 +183,17 @@ class Program:
                 0,
                 full,
                 lambda step, carry: self._look(
-                    carry, _slice(data, step * self._batch, self._batch)
+                    carry, slice_of(data, step * self._batch, self._batch)
                 ),
                 carry,
             )
         if rest:
-            carry = self._look(carry, _slice(data, full * self._batch, rest))
+            carry = self._look(carry, slice_of(data, full * self._batch, rest))
         return self._results(carry["metrics"])
 
     def _test_step(self, state: State, batch: Data) -> State:
         loss, outputs, _ = self._forward(state["trainable"], state["frozen"], batch, training=False)
-        metrics = self._measure(state["metrics"], loss, outputs, _rows_of(batch))
+        metrics = self._measure(state["metrics"], loss, outputs, rows_of(batch))
         return {**state, "metrics": metrics}
 
     def _forward(

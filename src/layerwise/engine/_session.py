@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import jax
@@ -14,12 +15,12 @@ import numpy as np
 
 from layerwise import signals
 from layerwise._typing import Array
-from layerwise.datasets import Split
+from layerwise.engine._batch import State
 from layerwise.engine._cost import like
-from layerwise.engine._order import order
 from layerwise.engine._problem import Operations, Problem, Result, divergence
-from layerwise.engine._program import Program, State, window_of
+from layerwise.engine._program import Program
 from layerwise.engine._recall import Recall
+from layerwise.engine._rows import rows_for
 from layerwise.engine._watch import Snapshot, Watch, fitting, restored_curves
 from layerwise.history import StopReason
 
@@ -35,15 +36,15 @@ class Session:
         problem: what to train.
         program: compiled for problems like this one.
         watch: told of progress, asked where to start.
+        limit: of the memory of the whole run, in bytes; None for none.
     """
 
-    def __init__(self, problem: Problem, program: Program, watch: Watch) -> None:
-        self.problem, self.program, self.watch = problem, program, watch
-        self.train = on_device(problem.train)
-        self.validation = None if problem.validation is None else on_device(problem.validation)
-        self.rows = problem.train.rows
-        self.steps = math.ceil(self.rows / problem.batch_size)
-        self.window = window_of(self.rows)
+    def __init__(
+        self, problem: Problem, program: Program, watch: Watch, limit: int | None = None
+    ) -> None:
+        self.problem, self.watch = problem, watch
+        self.rows = rows_for(problem, program, limit)
+        self.steps = math.ceil(problem.train.rows / problem.batch_size)
         self.names = [*program.names, *(f"val_{name}" for name in program.names)]
         self.curves: dict[str, list[float]] = {}
         self.callbacks = keras.callbacks.CallbackList(
@@ -59,7 +60,7 @@ class Session:
 
         A signal waits for the call in progress, so that there is a whole state to keep.
         """
-        with signals.deferred():
+        with signals.deferred(), closing(self.rows):
             self._begin()
             last = self.problem.epochs * self.steps
             while self.step < last and not self.problem.model.stop_training:
@@ -98,10 +99,10 @@ class Session:
         epoch, first = divmod(self.step, self.steps)
         if watched and first == 0:
             self._let_callbacks(self.callbacks.on_epoch_begin, epoch)
-        span = 1 if watched else self.window
-        stop = min(self.step + self.size, (epoch + span) * self.steps, last)
+        reach = (epoch + 1) * self.steps if watched else last
+        stop = min(self.step + self.size, self.rows.reach(self.step), reach, last)
         started = time.perf_counter()
-        logs, finite = self._call(epoch, first, stop - epoch * self.steps)
+        self.state, logs, finite = self.rows.train(self.state, self.step, stop)
         self.size = _next_size(stop - self.step, time.perf_counter() - started)
         self.step = stop
         done = stop // self.steps
@@ -141,16 +142,6 @@ class Session:
 
     def _newest(self) -> dict[str, float]:
         return {name: curve[-1] for name, curve in self.curves.items()}
-
-    def _call(self, epoch: int, first: int, stop: int) -> tuple[Array, bool]:
-        """Run the steps `first` to `stop`, counted from the start of `epoch`."""
-        orders = np.zeros((self.window, self.rows), np.int32)
-        for i in range(math.ceil(stop / self.steps)):
-            orders[i] = order(self.problem.seed, epoch + i, self.rows)
-        self.state, logs, finite = self.program.train(
-            self.state, self.train, self.validation, orders, np.int32(first), np.int32(stop)
-        )
-        return np.asarray(logs), bool(finite)
 
     def _keep(self, logs: Array) -> None:
         for row in logs.tolist():
@@ -212,7 +203,3 @@ def read_state(problem: Problem) -> State:
         name: [variable.value for variable in variables]
         for name, variables in _state_variables(problem).items()
     }
-
-
-def on_device(split: Split) -> Mapping[str, Any]:
-    return jax.tree.map(jnp.asarray, split.tree())

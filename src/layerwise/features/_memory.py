@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.features._store import is_finite
+from layerwise.memory import aligned
 
 
 class Memory:
@@ -16,8 +17,6 @@ class Memory:
 
     It keeps no array itself: one lives as long as somebody holds it.
     """
-
-    _ALIGNMENT = 64
 
     def __init__(self) -> None:
         self._finite: dict[str, bool] = {}
@@ -29,7 +28,7 @@ class Memory:
         self, key: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: Iterable[NDArray[Any]]
     ) -> NDArray[Any]:
         """Put the chunks into one array."""
-        array, filled, finite = self._empty(shape, dtype), 0, True
+        array, filled, finite = aligned(shape, dtype), 0, True
         for chunk in chunks:
             rows = array[filled : filled + len(chunk)]
             rows[...] = chunk
@@ -45,9 +44,3 @@ class Memory:
     def drop(self, key: str) -> None:
         """The array goes with its last user."""
         self._finite.pop(key, None)
-
-    def _empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        size = int(np.prod(shape)) * dtype.itemsize
-        raw = np.empty(size + self._ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % self._ALIGNMENT
-        return raw[start : start + size].view(dtype).reshape(shape)
