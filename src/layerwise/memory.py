@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import re
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from layerwise.errors import InputError, complaint
 
 ALIGNMENT = 64
 """Of arrays that the CPU backend of JAX reads where they are."""
+
+_M_MMAP_THRESHOLD = -3
 
 _UNITS = {"": 1, **{f"{p}b": 1000**i for i, p in enumerate(("", "k", "m", "g", "t"))}}
 _UNITS |= {f"{p}ib": 1024**i for i, p in enumerate(("k", "m", "g", "t"), start=1)}
@@ -63,6 +67,16 @@ def aligned(shape: Shape, dtype: np.dtype[Any]) -> NDArray[Any]:
     return raw[start : start + size].view(dtype).reshape([n or 0 for n in shape])
 
 
+def return_freed_memory() -> None:
+    """Have this process give large arrays back to the system as soon as they are freed.
+
+    The allocator of glibc comes to keep blocks of up to 32 MB for later, of each thread apart: of
+    no use to who counts memory. Other systems are left as they are.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+
 def is_mapped(array: Any) -> bool:
     """Whether an array is a file, or a part of one, mapped into memory."""
     while array is not None:
@@ -70,3 +84,19 @@ def is_mapped(array: Any) -> bool:
             return True
         array = getattr(array, "base", None)
     return False
+
+
+def forget_pages(array: Any) -> None:
+    """Let the system take the pages of a mapped file out of this process.
+
+    They stay in its cache of files while there is room. Without this, the pages of a whole file
+    would count as this process' resident memory in the end.
+    """
+    while array is not None and not isinstance(array, np.memmap):
+        array = getattr(array, "base", None)
+    # What was written into a map of mode "c" is in these pages alone.
+    if array is None or array.mode == "c":
+        return
+    pages: Any = array.base
+    if hasattr(pages, "madvise"):
+        pages.madvise(mmap.MADV_DONTNEED)

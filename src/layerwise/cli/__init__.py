@@ -20,6 +20,7 @@ from layerwise.cli._choices import (
     HeadOption,
     Json,
     MaxDepth,
+    MemoryLimit,
     Objective,
     OnDivergenceOption,
     Out,
@@ -88,6 +89,7 @@ def run(
     cache_limit: Annotated[
         int | None, typer.Option(min=1, help="Most bytes that the cache folder may hold.")
     ] = None,
+    memory_limit: MemoryLimit = None,
     search_fraction: SearchFraction = None,
     diagnostics: Diagnostics = False,
     width: Annotated[
@@ -123,6 +125,7 @@ def run(
         checkpoint_every=checkpoint_every,
         cache_dir=cache_dir,
         cache_limit=cache_limit,
+        memory_limit=memory_limit,
         data_dir=data_dir,
         width=width,
         head_depth=head_depth,
@@ -144,6 +147,7 @@ def label_curve(
     ] = None,
     max_depth: Annotated[int | None, typer.Option(min=1, help="Blocks.")] = None,
     epochs: Epochs = None,
+    memory_limit: MemoryLimit = None,
     data_dir: DataDir = None,
     fast: Fast = False,
     json: Annotated[
@@ -154,13 +158,20 @@ def label_curve(
     from layerwise.cli._label_curve import run_label_curve
     from layerwise.recipes import Options
 
-    options = Options(max_depth=max_depth, epochs=epochs, data_dir=data_dir, fast=fast or None)
+    options = Options(
+        max_depth=max_depth,
+        epochs=epochs,
+        memory_limit=memory_limit,
+        data_dir=data_dir,
+        fast=fast or None,
+    )
     run_label_curve(recipe, options, labels, seeds, out, as_json=json)
 
 
 @app.command()
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or killed.")],
+    memory_limit: MemoryLimit = None,
     data_dir: DataDir = None,
     json: Json = False,
 ) -> None:
@@ -169,7 +180,8 @@ def resume(
     RunLock(run).refuse_where_owned()
     from layerwise.cli._run import resume_run
 
-    resume_run(run, data_dir, as_json=json)
+    changes = {"data_dir": data_dir, "memory_limit": memory_limit}
+    resume_run(run, changes, as_json=json)
 
 
 @app.command()

@@ -99,6 +99,10 @@ OnDivergenceOption: TypeAlias = Annotated[
 CacheDir: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder for features, instead of memory.")
 ]
+MemoryLimit: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Such as 200MB: what does not fit lies on disk, and comes piece by piece."),
+]
 SearchFraction: TypeAlias = Annotated[
     float | None, typer.Option(help="Choose the depth on this part of the training rows.")
 ]

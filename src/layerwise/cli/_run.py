@@ -56,8 +56,10 @@ def _start(
     _print(recipe, result.history, folder, as_json=as_json)
 
 
-def resume_run(folder: Path, data_dir: Path | None, *, as_json: bool) -> None:
+def resume_run(folder: Path, changes: Mapping[str, Any], *, as_json: bool) -> None:
     """Go on with a run of a recipe, a table or images, and print its summary.
+
+    Of the options those that are not None in `changes` take the place of the run's own.
 
     Raises:
         InputError: there is no run, or it was started from Python.
@@ -77,9 +79,8 @@ def resume_run(folder: Path, data_dir: Path | None, *, as_json: bool) -> None:
         return
     for name in damaged or []:
         typer.echo(f"{folder / name} is damaged. It is made again.", err=True)
-    options = Options.from_json(started.get("options"))
-    if data_dir is not None:
-        options = replace(options, data_dir=data_dir)
+    given = {name: value for name, value in changes.items() if value is not None}
+    options = replace(Options.from_json(started.get("options")), **given)
     data, arguments = recipe.plan(options)
     result = train(data, **arguments, run_dir=run)
     _print(recipe, result.history, folder, as_json=as_json)

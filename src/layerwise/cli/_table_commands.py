@@ -18,6 +18,7 @@ from layerwise.cli._choices import (
     HeadOption,
     Json,
     MaxDepth,
+    MemoryLimit,
     Objective,
     OnDamage,
     OnDivergenceOption,
@@ -94,6 +95,7 @@ def train(
     ] = None,
     on_divergence: OnDivergenceOption = None,
     cache_dir: CacheDir = None,
+    memory_limit: MemoryLimit = None,
     search_fraction: SearchFraction = None,
     diagnostics: Diagnostics = False,
     width: Annotated[
@@ -132,6 +134,7 @@ def train(
         baseline=baseline and baseline.value,
         on_divergence=on_divergence and on_divergence.value,
         cache_dir=cache_dir,
+        memory_limit=memory_limit,
         search_fraction=search_fraction,
         diagnostics=diagnostics or None,
         width=width,

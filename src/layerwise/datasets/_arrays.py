@@ -10,7 +10,9 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.datasets._mapped import cast, looked_through
 from layerwise.errors import InputError, InputTypeError, complaint
+from layerwise.memory import forget_pages
 
 Kind = Literal["classes", "values"]
 
@@ -32,8 +34,11 @@ def to_numpy(value: Any, name: str) -> NDArray[Any]:
         raise InputTypeError(f"`{name}` is not an array: its rows differ in shape.") from error
 
 
-def read_x(value: Any, name: str = "x") -> NDArray[Any]:
+def read_x(value: Any, name: str = "x", limit: int | None = None) -> NDArray[Any]:
     """Features as floats of Keras' default width, or as integers where they are integers.
+
+    A mapped array stays mapped; where it needs a copy, that lies on disk, and so does one that is
+    too large for a memory limit.
 
     Raises:
         InputTypeError: the values are no numbers.
@@ -50,12 +55,12 @@ def read_x(value: Any, name: str = "x") -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         array = _as_floats(array, name)
     if array.dtype.kind in "fb":
-        with np.errstate(over="ignore"):
-            array = array.astype(keras.config.floatx(), copy=False)
+        array = cast(array, keras.config.floatx(), limit)
     else:
-        array = _as_small_integers(array, name)
+        array = _as_small_integers(array, name, limit)
     _check_finite(array, name)
-    return np.ascontiguousarray(array)
+    forget_pages(array)
+    return array
 
 
 def _as_floats(array: NDArray[Any], name: str) -> NDArray[Any]:
@@ -86,7 +91,7 @@ def _is_number(value: Any) -> bool:
     )
 
 
-def _as_small_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
+def _as_small_integers(array: NDArray[Any], name: str, limit: int | None) -> NDArray[Any]:
     """Integers of at most 32 bits in this machine's byte order, which is what backends take."""
     if array.dtype.itemsize > 4:
         limits = np.iinfo(np.int32)
@@ -95,15 +100,16 @@ def _as_small_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
                 f"`{name}` holds integers beyond 32 bits, such as {int(array.max())}. "
                 f"Pass `{name}.astype(float)`, or leave out columns that only name a row."
             )
-        return array.astype(np.int32)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+        return cast(array, np.int32, limit)
+    return cast(array, array.dtype.newbyteorder("="), limit)
 
 
 def _check_finite(array: NDArray[Any], name: str) -> None:
     with np.errstate(invalid="ignore"):
         if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
             return
-    bad = ~np.isfinite(array.reshape(array.shape[0], -1)).all(axis=1)
+    axes = tuple(range(1, array.ndim))
+    bad = np.concatenate(looked_through(array, lambda rows: ~np.isfinite(rows).all(axis=axes)))
     if bad.any():
         raise InputError(
             f"`{name}` must be finite. Received NaN or infinity in {int(bad.sum())} of "

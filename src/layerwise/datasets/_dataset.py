@@ -16,11 +16,13 @@ from layerwise.datasets._arrays import Kind, Labels
 from layerwise.datasets._image_parts import image_parts
 from layerwise.datasets._image_preparation import ImagePreparation
 from layerwise.datasets._images import Color, Damaged
-from layerwise.datasets._rows import joined, like, pair, read, without_label
+from layerwise.datasets._mapped import joined, looked_through
+from layerwise.datasets._rows import like, pair, read, with_more, without_label
 from layerwise.datasets._split import Split, hold_out
 from layerwise.datasets._subsets import augmented, few_labels, sampled, weighted
 from layerwise.datasets._table import parts_of
 from layerwise.errors import InputError, complaint
+from layerwise.memory import bytes_from
 from layerwise.tables import Findings, Preparation
 
 
@@ -65,8 +67,13 @@ class Dataset:
         name: str = "arrays",
         unlabeled: Any = None,
         unlabeled_label: Any = None,
+        memory_limit: int | str | None = None,
     ) -> Dataset:
         """Check arrays or frames, and split them.
+
+        An array that is mapped (`np.load(path, mmap_mode="r")`) is never in memory as a whole:
+        copies of it, such as the splits, lie on disk in files without a name, where the
+        environment variable TMPDIR says.
 
         Args:
             x: `(n_samples, ...)`, numbers.
@@ -83,6 +90,8 @@ class Dataset:
             unlabeled: `(n_unlabeled, ...)`, more rows like those of `x`.
             unlabeled_label: the value in `y` that marks a row without a label, such as -1 in
                 scikit-learn's semi-supervised module; these rows join `unlabeled`.
+            memory_limit: bytes, or a text such as `"200MB"`: copies of more than a sixteenth of it
+                lie on disk, too, where `x` is not mapped.
 
         Raises:
             InputError, InputTypeError: lengths differ, values are missing or not finite, there is
@@ -95,6 +104,7 @@ class Dataset:
             >>> data.train.rows, data.validation.rows
             (8, 2)
         """
+        limit = None if memory_limit is None else bytes_from("memory_limit", memory_limit)
         if not isinstance(validation_split, (int, float)) or not 0 <= validation_split < 1:
             raise InputError(
                 complaint(
@@ -106,20 +116,19 @@ class Dataset:
             )
         if unlabeled_label is not None:
             x, y, sample_weight, marked = without_label(x, y, sample_weight, unlabeled_label)
-            unlabeled = marked if unlabeled is None else joined(marked, unlabeled)
+            unlabeled = marked if unlabeled is None else with_more(marked, unlabeled)
         labels = None if y is None else Labels.learn(y, kind)
-        whole = read(x, y, labels, "", sample_weight)
+        whole = read(x, y, labels, "", sample_weight, limit)
         more = (
             None
             if unlabeled is None
-            else like(read(unlabeled, None, None, "unlabeled "), whole, "unlabeled")
+            else like(read(unlabeled, None, None, "unlabeled ", limit=limit), whole, "unlabeled")
         )
-        validation = pair(validation_data, labels, "validation_data", whole)
-        test = pair(test_data, labels, "test_data", whole)
+        validation = pair(validation_data, labels, "validation_data", whole, limit)
+        test = pair(test_data, labels, "test_data", whole, limit)
         if validation is None and validation_split:
-            whole, validation = hold_out(
-                whole, validation_split, seed, labels.kind if labels else None
-            )
+            kind = labels.kind if labels else None
+            whole, validation = hold_out(whole, validation_split, seed, kind, limit=limit)
         return cls(whole, validation, test, labels, name, more)
 
     @classmethod
@@ -133,6 +142,7 @@ class Dataset:
         validation_split: float = 0.2,
         test_folder: str | Path | None = None,
         seed: int = 0,
+        memory_limit: int | str | None = None,
     ) -> Dataset:
         """Read a folder that has a sub-folder of PNG and JPEG files for each class.
 
@@ -145,7 +155,8 @@ class Dataset:
             color: `"rgb"`, `"gray"`, or `"auto"`: gray if every image is.
             damaged: `"refuse"` names the files that cannot be decoded; `"skip"` leaves them out
                 with a warning that names them.
-            validation_split, seed: as in `from_arrays`.
+            validation_split, seed, memory_limit: as in `from_arrays`; the images themselves are
+                read into memory.
             test_folder: with the same sub-folders, for the test rows.
 
         Raises:
@@ -160,6 +171,7 @@ class Dataset:
             validation_split=validation_split,
             seed=seed,
             name=parts.name,
+            memory_limit=memory_limit,
         )
         return replace(data, preparation=parts.preparation, findings=parts.findings)
 
@@ -176,6 +188,7 @@ class Dataset:
         seed: int = 0,
         unlabeled: bool = False,
         category: Sequence[str] = (),
+        memory_limit: int | str | None = None,
     ) -> Dataset:
         """Turn a table with named columns into numbers, learned from the training rows alone.
 
@@ -190,6 +203,7 @@ class Dataset:
             seed: of the split.
             unlabeled: whether rows without a target join the rows without labels.
             category: columns that hold categories, such as codes, though they look like numbers.
+            memory_limit: as in `from_arrays`.
 
         Raises:
             InputError, InputTypeError: the file cannot be read, a column cannot be used, or the
@@ -203,7 +217,8 @@ class Dataset:
             >>> data.train.x.shape, data.findings.target
             ((142, 13), 'target: 3 classes (3 different whole numbers; `--task values` for values)')
         """
-        how = (task, drop, validation_split, seed, unlabeled, category)
+        limit = None if memory_limit is None else bytes_from("memory_limit", memory_limit)
+        how = (task, drop, validation_split, seed, unlabeled, category, limit)
         parts = parts_of(source, target, test, *how)
         return cls(**vars(parts))
 
@@ -232,7 +247,7 @@ class Dataset:
         """
         if self.unlabeled is None:
             return self.train
-        return Split(np.concatenate([self.train.x, self.unlabeled.x]))
+        return Split(joined([self.train.x, self.unlabeled.x]))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -243,7 +258,7 @@ class Dataset:
         for name, split in self._all.items():
             for part, array in split.tree().items():
                 whole.update(f"{name}.{part}{array.dtype}{array.shape}".encode())
-                whole.update(np.ascontiguousarray(array).data)
+                looked_through(array, lambda rows: whole.update(np.ascontiguousarray(rows).data))
         if self.preparation is not None:
             whole.update(self.preparation.to_json().encode())
         return whole.hexdigest()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.datasets._arrays import Labels, read_x, to_numpy
+from layerwise.datasets._mapped import cast, joined, taken
 from layerwise.datasets._split import Split
 from layerwise.errors import InputError, InputTypeError, complaint
 
@@ -22,10 +23,12 @@ def stacked(one: Split, other: Split) -> Split:
             [np.ones(split.rows, np.float32) if w is None else w for w, split in pairs]
         )
     y = None if one.y is None else np.concatenate([one.y, other.y])
-    return Split(np.concatenate([one.x, other.x]), y, weight)
+    return Split(joined([one.x, other.x]), y, weight)
 
 
-def pair(given: Any, labels: Labels | None, name: str, whole: Split) -> Split | None:
+def pair(
+    given: Any, labels: Labels | None, name: str, whole: Split, limit: int | None = None
+) -> Split | None:
     """Read a `(x, y)` that must look like the training data."""
     if given is None:
         return None
@@ -34,7 +37,8 @@ def pair(given: Any, labels: Labels | None, name: str, whole: Split) -> Split | 
     x, y = given
     if labels is not None and y is None:
         raise InputError(f"`{name}` must have labels, as the training data have.")
-    return like(read(x, y if labels is not None else None, labels, f"{name} "), whole, name)
+    y = y if labels is not None else None
+    return like(read(x, y, labels, f"{name} ", limit=limit), whole, name)
 
 
 def like(split: Split, whole: Split, name: str) -> Split:
@@ -44,7 +48,7 @@ def like(split: Split, whole: Split, name: str) -> Split:
             f"`{name}` must have samples of shape {whole.x.shape[1:]}, as the training data. "
             f"Received {split.x.shape[1:]}."
         )
-    return Split(split.x.astype(whole.x.dtype, copy=False), split.y)
+    return Split(cast(split.x, whole.x.dtype), split.y)
 
 
 def without_label(
@@ -65,10 +69,11 @@ def without_label(
     weight = None if sample_weight is None else to_numpy(sample_weight, "sample_weight")
     if weight is not None and weight.shape == missing.shape:
         weight = weight[~missing]
-    return rows[~missing], labels[~missing], weight, rows[missing] if missing.any() else None
+    more = taken(rows, missing) if missing.any() else None
+    return taken(rows, ~missing), labels[~missing], weight, more
 
 
-def joined(marked: NDArray[Any] | None, more: Any) -> NDArray[Any]:
+def with_more(marked: NDArray[Any] | None, more: Any) -> NDArray[Any]:
     other = read_x(more, "unlabeled x")
     if marked is None:
         return other
@@ -77,11 +82,18 @@ def joined(marked: NDArray[Any] | None, more: Any) -> NDArray[Any]:
             f"`unlabeled` must have samples of shape {marked.shape[1:]}, as the training data. "
             f"Received {other.shape[1:]}."
         )
-    return np.concatenate([marked, other])
+    return joined([marked, other])
 
 
-def read(x: Any, y: Any, labels: Labels | None, prefix: str, sample_weight: Any = None) -> Split:
-    features = read_x(x, f"{prefix}x")
+def read(
+    x: Any,
+    y: Any,
+    labels: Labels | None,
+    prefix: str,
+    sample_weight: Any = None,
+    limit: int | None = None,
+) -> Split:
+    features = read_x(x, f"{prefix}x", limit)
     encoded = None if labels is None else labels.encode(y, f"{prefix}y")
     if encoded is not None and len(encoded) != len(features):
         raise InputError(

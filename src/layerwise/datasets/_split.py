@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from layerwise._random import Stream, derive
 from layerwise._typing import Tree
+from layerwise.datasets._mapped import taken
 from layerwise.errors import InputError
 
 
@@ -35,9 +36,14 @@ class Split:
         parts = {"x": self.x, "y": self.y, "sample_weight": self.sample_weight}
         return {name: part for name, part in parts.items() if part is not None}
 
-    def take(self, rows: NDArray[np.integer]) -> Split:
-        """The same parts, of these rows."""
-        chosen = keras.tree.map_structure(lambda array: array[rows], self.tree())
+    def take(self, rows: NDArray[np.integer], limit: int | None = None) -> Split:
+        """The same parts, of these rows; on disk where they are mapped, or too large for `limit`.
+
+        Args:
+            rows: their numbers.
+            limit: of the memory of a whole run, in bytes; None for none.
+        """
+        chosen = keras.tree.map_structure(lambda array: taken(array, rows, limit), self.tree())
         return Split(**chosen)
 
 
@@ -48,11 +54,12 @@ def hold_out(
     kind: Literal["classes", "values"] | None,
     name: str = "validation_split",
     advice: str = "Pass `validation_data=` to use rows of your own, or `validation_split=0`.",
+    limit: int | None = None,
 ) -> tuple[Split, Split]:
     """Deal rows into a part to train on and a part of `fraction`, or so many rows, to validate on.
 
     Classes keep their shares in both parts. The order of the rows is kept. An error calls the
-    fraction `name` and ends with the advice.
+    fraction `name` and ends with the advice. `limit` is as for `Split.take`.
 
     Raises:
         InputError: a part would be empty, or a class has fewer than two rows.
@@ -72,4 +79,4 @@ def hold_out(
         raise InputError(
             f"{split.rows} rows cannot be split with {name}={fraction}: {error} {advice}"
         ) from error
-    return split.take(np.sort(train)), split.take(np.sort(held))
+    return split.take(np.sort(train), limit), split.take(np.sort(held), limit)

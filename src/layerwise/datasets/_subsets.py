@@ -10,9 +10,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.datasets._mapped import empty, joined
 from layerwise.datasets._rows import stacked
 from layerwise.datasets._split import Split, hold_out
 from layerwise.errors import InputError, complaint
+from layerwise.memory import is_mapped
 
 if TYPE_CHECKING:
     from layerwise.datasets._dataset import Dataset
@@ -45,7 +47,7 @@ def few_labels(data: Dataset, count: int, validation_split: float, seed: int) ->
     kind = data.labels.kind if data.labels else None
     rest, few = hold_out(whole, count, seed, kind)
     train, validation = hold_out(few, validation_split, seed, kind)
-    more = rest.x if data.unlabeled is None else np.concatenate([rest.x, data.unlabeled.x])
+    more = rest.x if data.unlabeled is None else joined([rest.x, data.unlabeled.x])
     return replace(data, train=train, validation=validation, unlabeled=Split(more))
 
 
@@ -63,7 +65,7 @@ def augmented(data: Dataset, views: int, augment: Callable[[Any], Any]) -> Datas
     """So many augmented copies in place of each training row."""
 
     def copies(x: NDArray[Any]) -> NDArray[Any]:
-        made = np.empty((views * len(x), *x.shape[1:]), x.dtype)
+        made = empty((views * len(x), *x.shape[1:]), x.dtype, mapped=is_mapped(x))
         for start in range(0, len(made), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(made))) % len(x)
             made[start : start + _CHUNK] = keras.ops.convert_to_numpy(augment(x[rows]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.datasets._arrays import Labels
+from layerwise.datasets._mapped import empty
 from layerwise.datasets._split import Split, hold_out
 from layerwise.errors import InputError, complaint
 from layerwise.tables import (
     Findings,
+    NewArray,
     Preparation,
     Table,
     Target,
@@ -50,8 +53,10 @@ def parts_of(
     seed: int,
     unlabeled: bool,
     category: Sequence[str],
+    limit: int | None,
 ) -> Parts:
     """Read, split, learn from the training rows, and write all rows as numbers."""
+    new = partial(empty, dtype=np.float32, limit=limit)
     for name, given in (("drop", drop), ("category", category)):
         if isinstance(given, str):
             raise InputError(complaint(name, "be a list of column names", given))
@@ -66,12 +71,12 @@ def parts_of(
         said += f" (mean {goal.mean:g}, spread {goal.scale:g})"
     preparation, findings = fit(table, goal, said, goal.labels(truth), train, drop, category)
     rest = np.setdiff1d(np.arange(table.rows), labelled)
-    arrays, report = preparation.write(table, [train, validation, rest])
+    arrays, report = preparation.write(table, [train, validation, rest], new)
     more = report.sentences("The rows that are not for training")
     labels = Labels.learn(goal.labels(truth), goal.kind)
     test_split = None
     if test is not None:
-        test_split, told = _test(test, preparation, labels)
+        test_split, told = _test(test, preparation, labels, new)
         more += told
     if len(rest):
         more.insert(0, f"{len(rest)} rows have no target: they join the rows without labels.")
@@ -118,8 +123,10 @@ def _deal(
     return train.x, validation.x
 
 
-def _test(source: Any, preparation: Preparation, labels: Labels) -> tuple[Split, list[str]]:
+def _test(
+    source: Any, preparation: Preparation, labels: Labels, new: NewArray
+) -> tuple[Split, list[str]]:
     table: Table = open_table(source, preparation.as_text)
     y = labels.encode(preparation.labels(table), "test y")
-    (x,), report = preparation.write(table, [np.arange(table.rows)])
+    (x,), report = preparation.write(table, [np.arange(table.rows)], new)
     return Split(x, y), report.sentences(f"test ({table.name})")

@@ -56,7 +56,7 @@ def make_engine(name: EngineName, limit: int | None = None) -> Engine:
     if name == "fit" or backend != "jax":
         from layerwise.engine._fit import FitEngine
 
-        return FitEngine()
+        return FitEngine(limit)
     if limit is None:
         return _the_compiled()
     from layerwise.engine._compiled import CompiledEngine

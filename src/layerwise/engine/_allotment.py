@@ -46,6 +46,16 @@ def piece_bytes(problem: Problem, limit: int | None, *splits: Split) -> int | No
     return min(PIECE_BYTES, free // _PIECES)
 
 
+def check_limit(problem: Problem, limit: int | None) -> None:
+    """Raise `InputError` where the limit does not allow this training, whatever is streamed."""
+    piece_bytes(problem, limit, *rows_of(problem))
+
+
+def rows_of(problem: Problem) -> tuple[Split, ...]:
+    """The splits that a training looks at."""
+    return tuple(split for split in (problem.train, problem.validation) if split is not None)
+
+
 def state_bytes(problem: Problem) -> int:
     """What a training holds beside its rows.
 

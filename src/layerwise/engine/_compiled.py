@@ -14,7 +14,7 @@ import numpy as np
 
 from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
-from layerwise.engine._allotment import bytes_of, piece_bytes
+from layerwise.engine._allotment import bytes_of, check_limit, piece_bytes
 from layerwise.engine._callbacks import refuse_batch_hooks, refuse_unsavable
 from layerwise.engine._cost import count_forward
 from layerwise.engine._key import layer_key, optimizer_key
@@ -50,6 +50,7 @@ class CompiledEngine:
     def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
         refuse_batch_hooks(problem.callbacks)
+        check_limit(problem, self._limit)
 
     def train(self, problem: Problem, watch: Watch) -> Result:
         self.check(problem)

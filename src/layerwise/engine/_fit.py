@@ -13,6 +13,7 @@ import numpy as np
 from layerwise import signals
 from layerwise._typing import Array, Shape, Tree
 from layerwise.datasets import Split
+from layerwise.engine._allotment import check_limit
 from layerwise.engine._callbacks import refuse_unsavable
 from layerwise.engine._order import order, row_bytes
 from layerwise.engine._problem import Operations, Problem, Result, divergence, finite_weights
@@ -112,12 +113,20 @@ class _Last(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
 
 
 class FitEngine:
-    """Keras' own training loop on the cached features."""
+    """Keras' own training loop on the cached features.
+
+    Args:
+        limit: of the memory of a whole run, in bytes; None for none.
+    """
 
     name = "fit"
 
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+
     def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
+        check_limit(problem, self._limit)
 
     def train(self, problem: Problem, watch: Watch) -> Result:
         self.check(problem)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,19 +80,7 @@ class Reader:
             # With a mode NumPy writes where it is told; without, it makes a copy first.
             np.take(array, rows, axis=0, out=part[: len(rows)], mode="clip")
             part[len(rows) :] = 0
-            return jnp.asarray(part)
+            # `device_put` does not copy where the device is this machine's memory.
+            return jax.device_put(part)
 
-        return Piece(jax.tree.map(taken, self._tree), jnp.asarray(order), len(rows))
-
-
-def forget_pages(tree: Tree) -> None:
-    """Let the system take the pages of mapped files out of this process.
-
-    They stay in its cache of files while there is room. Without this, the pages of a whole file
-    would count as this process' resident memory in the end.
-    """
-    for array in jax.tree.leaves(tree):
-        while array is not None and not isinstance(array, mmap.mmap):
-            array = getattr(array, "base", None)
-        if array is not None and hasattr(array, "madvise"):
-            array.madvise(mmap.MADV_DONTNEED)
+        return Piece(jax.tree.map(taken, self._tree), jax.device_put(order), len(rows))

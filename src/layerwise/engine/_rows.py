@@ -14,12 +14,13 @@ import numpy as np
 
 from layerwise._typing import Array
 from layerwise.datasets import Split
-from layerwise.engine._allotment import piece_bytes
+from layerwise.engine._allotment import piece_bytes, rows_of
 from layerwise.engine._batch import Data, State
 from layerwise.engine._order import Deal, order, row_bytes
 from layerwise.engine._problem import Problem
 from layerwise.engine._program import Program, window_of
-from layerwise.engine._reader import Reader, forget_pages
+from layerwise.engine._reader import Reader
+from layerwise.memory import forget_pages
 
 
 class Rows(Protocol):
@@ -127,7 +128,7 @@ class Streamed:
 
     def _finish_epoch(self, state: State) -> Array:
         self._reader.let_go()
-        forget_pages(self._tree)
+        jax.tree.map(forget_pages, self._tree)
         logs = [self._program.piece.results(state["metrics"])]
         if self._problem.validation is not None:
             logs.append(
@@ -151,8 +152,7 @@ def rows_for(problem: Problem, program: Program, limit: int | None) -> Rows:
     Raises:
         InputError: the limit is too small for any.
     """
-    held = () if problem.validation is None else (problem.validation,)
-    size = piece_bytes(problem, limit, problem.train, *held)
+    size = piece_bytes(problem, limit, *rows_of(problem))
     return Resident(problem, program) if size is None else Streamed(problem, program, size)
 
 
@@ -181,7 +181,7 @@ def look(program: Program, state: State, problem: Problem, split: Split, piece_b
             del piece
     finally:
         reader.close()
-        forget_pages(tree)
+        jax.tree.map(forget_pages, tree)
     return np.asarray(program.piece.results(metrics))
 
 

@@ -1,7 +1,8 @@
 """The trunk's outputs for every split: what the next stage trains on, computed once.
 
 `_features` passes the splits through block after block; `_memory` and `_disk` are the two places
-where the outputs may lie, with the face that `_store` fixes; `_entry` is the format on disk.
+where the outputs may lie, with the face that `_store` fixes, and `_within` chooses between them by
+a memory limit; `_entry` is the format on disk.
 """
 
 from __future__ import annotations
@@ -10,3 +11,4 @@ from layerwise.features._disk import Disk as Disk
 from layerwise.features._features import Features as Features
 from layerwise.features._memory import Memory as Memory
 from layerwise.features._store import Store as Store
+from layerwise.features._within import Within as Within

@@ -22,6 +22,7 @@ from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
 from layerwise.features._memory import Memory
 from layerwise.features._store import Store
+from layerwise.memory import forget_pages
 from layerwise.signals import check
 
 _CHUNK_BYTES = 32 << 20
@@ -102,6 +103,8 @@ class Features:
                 shape = (split.rows, *first.shape[1:])
                 every = itertools.chain([first], chunks)
                 found = self._store.put(keys[name], shape, first.dtype, every)
+                forget_pages(split.x)
+                forget_pages(found)
             outputs[name] = found
         self._become(passed, keys, outputs)
 
@@ -136,6 +139,12 @@ class Features:
         # What is here is not dropped when the other goes on.
         other._keys = {}
         return other
+
+    @staticmethod
+    def least(splits: Mapping[str, Split]) -> int:
+        """How many bytes pass through a block at a time; of these there is no less."""
+        arrays = [a for s in splits.values() for a in keras.tree.flatten(s.x)]
+        return min(_CHUNK_BYTES, 2 * max(array.nbytes for array in arrays))
 
     def close(self) -> None:
         """Remove from the store what these features have put there."""
@@ -218,4 +227,7 @@ def _passing(
         done = np.asarray(forward(rows))[: len(x) - start]
         # A number too large for the type becomes infinite, and `finite` tells of it.
         with np.errstate(over="ignore"):
-            yield done if dtype is None else done.astype(dtype, copy=False)
+            done = done if dtype is None else done.astype(dtype, copy=False)
+        yield done
+        # Not to be held while the next chunk is computed.
+        del done, rows

@@ -34,6 +34,7 @@ class Memory:
             rows[...] = chunk
             finite = finite and is_finite(rows)
             filled += len(chunk)
+            del chunk
         self._finite[key] = finite
         return array
 

@@ -2,7 +2,7 @@
 
 `_system` is every call that changes the disk, `_write` what is built of them, `_lines` a log that
 grows, `_read` how files that a stranger may have touched are opened, `_folder` what a run may use,
-`_lock` who owns it, `_owner` what a lock says.
+`_lock` who owns it, `_owner` what a lock says, `_scratch` files that nobody else sees.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from layerwise.files._lines import mend_lines as mend_lines
 from layerwise.files._lock import RunLock as RunLock
 from layerwise.files._read import open_plain as open_plain
 from layerwise.files._read import read_bytes as read_bytes
+from layerwise.files._scratch import scratch_array as scratch_array
 from layerwise.files._system import write_new as write_new
 from layerwise.files._write import TEMPORARY_PREFIX as TEMPORARY_PREFIX
 from layerwise.files._write import check_room as check_room

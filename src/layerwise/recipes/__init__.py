@@ -36,6 +36,7 @@ class Options:
     checkpoint_every: float | None = None
     cache_dir: Path | None = None
     cache_limit: int | None = None
+    memory_limit: str | None = None
     data_dir: Path | None = None
     fast: bool | None = None
     """A minute-long form on fewer rows and epochs, for those that have one."""

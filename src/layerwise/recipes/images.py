@@ -71,6 +71,7 @@ class ImageJob:
                 validation_split=split,
                 test_folder=self.test,
                 seed=options.seed,
+                memory_limit=options.memory_limit,
             )
         defaults = {
             "block": _blocks(options.width or WIDTH, min(data.train.x.shape[1:3])),

@@ -67,6 +67,7 @@ class TableJob:
             seed=options.seed,
             unlabeled=self.unlabeled,
             category=self.category,
+            memory_limit=options.memory_limit,
         )
         width = options.width or WIDTH
         block = lambda depth: keras.layers.Dense(width, "relu")  # noqa: E731

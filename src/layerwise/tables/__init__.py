@@ -12,6 +12,7 @@ from layerwise.tables._column import Column as Column
 from layerwise.tables._findings import Findings as Findings
 from layerwise.tables._findings import Found as Found
 from layerwise.tables._fit import fit as fit
+from layerwise.tables._preparation import NewArray as NewArray
 from layerwise.tables._preparation import Preparation as Preparation
 from layerwise.tables._preparation import Report as Report
 from layerwise.tables._preparation import column_of as column_of

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ from layerwise.tables._code import Code, Floats, Noticed
 from layerwise.tables._column import Column
 from layerwise.tables._read import Table, named, open_table
 from layerwise.tables._target import Target
+
+NewArray: TypeAlias = Callable[[tuple[int, ...]], Floats]
+"""Makes an array of float32 of a shape."""
+
+
+def _in_memory(shape: tuple[int, ...]) -> Floats:
+    return np.empty(shape, np.float32)
 
 
 @dataclass(frozen=True)
@@ -112,16 +119,20 @@ class Preparation:
         return out, report
 
     def write(
-        self, table: Table, parts: Sequence[NDArray[np.integer]]
+        self,
+        table: Table,
+        parts: Sequence[NDArray[np.integer]],
+        new: NewArray = _in_memory,
     ) -> tuple[list[Floats], Report]:
         """Several selections of rows, each as an array of its own, column by column.
 
-        So no more than the arrays and a few columns are ever in memory.
+        So no more than the arrays and a few columns are ever in memory. `new` makes an array of a
+        shape, perhaps on disk.
         """
         self._check_names(table)
         starts = np.cumsum([0, *(len(code.features) for code in self.codes)])
         places = {code.name: (code, starts[i]) for i, code in enumerate(self.codes)}
-        outs = [np.empty((len(rows), starts[-1]), np.float32) for rows in parts]
+        outs = [new((len(rows), int(starts[-1]))) for rows in parts]
         noticed = Noticed()
         for column in table.columns(set(places)):
             code, start = places[column.name]

@@ -51,6 +51,7 @@ def train(
     checkpoint_every: float = 30.0,
     cache_dir: str | Path | None = None,
     cache_limit: int | None = None,
+    memory_limit: int | str | None = None,
     window: int = 1,
     freeze: str | int = "all",
     init: str = "fresh",
@@ -112,6 +113,12 @@ def train(
         cache_dir: a folder for the features of the trunk, which otherwise live in memory. It may
             be shared by several runs; what a finished run has put there is removed.
         cache_limit: the most bytes that `cache_dir` may hold.
+        memory_limit: bytes, or a text such as `"200MB"`, for all that the run makes: copies of the
+            data, features, and what a stage trains with. What does not fit lies on disk, in
+            `cache_dir`, else in the run folder, else in temporary files, and rows come to the
+            device some batches at a time, in the same order and to the same weights. Arrays that
+            you pass in memory are yours and do not count; mapped ones, as
+            `np.load(path, mmap_mode="r")` gives, stay on disk.
         window: train the newest so many blocks together, on features cached below them.
         freeze: `"all"` below the window; `"none"` trains the whole network in every stage; a
             number freezes so many of the lowest blocks, once each has been trained.
@@ -182,6 +189,7 @@ def train(
         checkpoint_every=checkpoint_every,
         cache_dir=None if cache_dir is None else Path(cache_dir),
         cache_limit=cache_limit,
+        memory_limit=memory_limit,
         window=window,
         freeze=freeze,
         init=init,

@@ -10,6 +10,7 @@ from layerwise.datasets import Dataset
 from layerwise.engine import make_engine
 from layerwise.errors import InputError
 from layerwise.growth import Policy, blocks_from
+from layerwise.memory import bytes_from, return_freed_memory
 from layerwise.optimizers import optimizer_by_depth
 from layerwise.training._consistency import check_consistency
 from layerwise.training._settings import (
@@ -51,6 +52,7 @@ def read_arguments(
     unlabeled: Any,
     unlabeled_label: Any,
     diagnostics: Any,
+    memory_limit: Any,
     **rest: Any,
 ) -> tuple[Dataset, Settings]:
     """Check everything that can be checked before a block is built.
@@ -59,6 +61,9 @@ def read_arguments(
         InputError, InputTypeError: an argument cannot be used.
     """
     seed = whole_number("seed", seed, 0)
+    limit = None if memory_limit is None else bytes_from("memory_limit", memory_limit)
+    if limit is not None:
+        return_freed_memory()
     if isinstance(x, Dataset):
         belongs = (y, validation_data, test_data, sample_weight, unlabeled, unlabeled_label)
         if any(given is not None for given in belongs):
@@ -79,6 +84,7 @@ def read_arguments(
             seed=seed,
             unlabeled=unlabeled,
             unlabeled_label=unlabeled_label,
+            memory_limit=limit,
         )
     if class_weight is not None:
         data = data.with_class_weight(class_weight)
@@ -97,7 +103,7 @@ def read_arguments(
         batch_size=count_by_depth("batch_size", batch_size),
         head=policy,
         head_template=template,
-        engine=make_engine(engine),
+        engine=make_engine(engine, limit),
         callbacks=callbacks_by_depth(callbacks),
         seed=seed,
         max_depth=whole_number("max_depth", max_depth, 1),
@@ -105,6 +111,7 @@ def read_arguments(
         policy=Policy(whole_number("window", window, 1), freeze),
         augment=augmentation,
         diagnostics=diagnostics_from(diagnostics),
+        memory_limit=limit,
         **rest,
     )
     check_consistency(settings, data)

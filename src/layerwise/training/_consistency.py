@@ -7,8 +7,10 @@ from typing import Any
 from layerwise.datasets import Dataset
 from layerwise.depth import DepthRule, FixedDepth
 from layerwise.errors import InputError, InputTypeError, complaint
+from layerwise.features import Features
 from layerwise.finetune import FineTune
 from layerwise.growth import Policy
+from layerwise.memory import megabytes
 from layerwise.objectives import (
     check_values,
     has_views,
@@ -46,6 +48,7 @@ def check_consistency(settings: Settings, data: Dataset) -> None:
     settings.depth_rule.check(
         has_validation=data.validation is not None, replicates=settings.replicates
     )
+    _check_memory(settings, data)
     _check_search(settings, data)
     _check_schedule(settings)
     _check_window(settings)
@@ -62,6 +65,16 @@ def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         *most, last = [f'"{choice}"' for choice in choices]
         raise InputError(complaint(name, f"be {', '.join(most)} or {last}", value))
+
+
+def _check_memory(settings: Settings, data: Dataset) -> None:
+    """Whether features can be computed; the engine says whether the stage can be trained."""
+    limit, least = settings.memory_limit, Features.least(data.splits)
+    if limit is not None and limit < least:
+        raise InputError(
+            f"`memory_limit` is {megabytes(limit)}, and features are computed {megabytes(least)} "
+            "at a time. Allow so many at least."
+        )
 
 
 def _check_search(settings: Settings, data: Dataset) -> None:

@@ -15,7 +15,7 @@ from layerwise.checkpoint import Journal, NoFolder, Room, RunFolder
 from layerwise.datasets import Dataset
 from layerwise.display import display
 from layerwise.errors import DiskFullError, InputError
-from layerwise.features import Disk, Store
+from layerwise.features import Disk, Store, Within
 from layerwise.growth import audit
 from layerwise.history import History, RunStopReason
 from layerwise.progress import (
@@ -34,6 +34,9 @@ from layerwise.training._replica import Replica
 from layerwise.training._result import TrainResult
 from layerwise.training._search import search_depth
 from layerwise.training._settings import Settings
+
+FEATURES = "features"
+"""In a run folder, while the run goes on: features that a memory limit does not allow in RAM."""
 
 
 def run(
@@ -54,7 +57,7 @@ def run(
         listeners: of the user, told after the folder and the display.
     """
     folder = _folder(run_dir)
-    with signals.as_python_does(), display(verbose) as show, _store(settings) as store:
+    with signals.as_python_does(), display(verbose) as show, _store(settings, folder) as store:
 
         def listen(event: Event) -> None:
             if isinstance(event, StageStarted | PhaseStarted):
@@ -197,12 +200,20 @@ def _interactive() -> bool:
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[Store | None]:
+def _store(settings: Settings, folder: RunFolder | NoFolder) -> Iterator[Store | None]:
     """Where features go. What an interrupted run has cached stays for its next session."""
-    if settings.cache_dir is None:
+    where, limit = settings.cache_dir, settings.memory_limit
+    if where is None and limit is None:
         yield None
         return
-    store = Disk(settings.cache_dir, settings.cache_limit)
+    store: Disk | Within
+    if limit is None:
+        assert where is not None
+        store = Disk(where, settings.cache_limit)
+    elif where is None and folder.path is not None:
+        store = Within(limit, folder.path / FEATURES, settings.cache_limit, own=True)
+    else:
+        store = Within(limit, where, settings.cache_limit)
     yield store
     store.close()
 

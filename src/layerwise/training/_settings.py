@@ -46,6 +46,7 @@ class Settings:
     checkpoint_every: float = 30.0
     cache_dir: Path | None = None
     cache_limit: int | None = None
+    memory_limit: int | None = None
     policy: Policy = field(default_factory=Policy)
     init: str = "fresh"
     schedule: str = "sequential"
