@@ -12,6 +12,7 @@ from layerwise.cli._choices import (
     Baseline,
     BatchSize,
     CacheDir,
+    CacheDtype,
     DataDir,
     Diagnostics,
     Engine,
@@ -90,6 +91,7 @@ def run(
         int | None, typer.Option(min=1, help="Most bytes that the cache folder may hold.")
     ] = None,
     memory_limit: MemoryLimit = None,
+    cache_dtype: CacheDtype = None,
     search_fraction: SearchFraction = None,
     diagnostics: Diagnostics = False,
     width: Annotated[
@@ -126,6 +128,7 @@ def run(
         cache_dir=cache_dir,
         cache_limit=cache_limit,
         memory_limit=memory_limit,
+        cache_dtype=cache_dtype and cache_dtype.value,
         data_dir=data_dir,
         width=width,
         head_depth=head_depth,

@@ -40,6 +40,14 @@ class BaselineChoice(enum.StrEnum):
     FULL = "full"
 
 
+class CacheDtypeChoice(enum.StrEnum):
+    """What cached features are stored as."""
+
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    UINT8 = "uint8"
+
+
 class ColorChoice(enum.StrEnum):
     """What images are read as."""
 
@@ -98,6 +106,9 @@ OnDivergenceOption: TypeAlias = Annotated[
 ]
 CacheDir: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder for features, instead of memory.")
+]
+CacheDtype: TypeAlias = Annotated[
+    CacheDtypeChoice | None, typer.Option(help="Store features in fewer bits.")
 ]
 MemoryLimit: TypeAlias = Annotated[
     str | None,

@@ -11,6 +11,7 @@ from layerwise.cli._choices import (
     Baseline,
     BatchSize,
     CacheDir,
+    CacheDtype,
     ColorChoice,
     Diagnostics,
     Engine,
@@ -96,6 +97,7 @@ def train(
     on_divergence: OnDivergenceOption = None,
     cache_dir: CacheDir = None,
     memory_limit: MemoryLimit = None,
+    cache_dtype: CacheDtype = None,
     search_fraction: SearchFraction = None,
     diagnostics: Diagnostics = False,
     width: Annotated[
@@ -135,6 +137,7 @@ def train(
         on_divergence=on_divergence and on_divergence.value,
         cache_dir=cache_dir,
         memory_limit=memory_limit,
+        cache_dtype=cache_dtype and cache_dtype.value,
         search_fraction=search_fraction,
         diagnostics=diagnostics or None,
         width=width,

@@ -2,11 +2,13 @@
 
 `_features` passes the splits through block after block; `_memory` and `_disk` are the two places
 where the outputs may lie, with the face that `_store` fixes, and `_within` chooses between them by
-a memory limit; `_entry` is the format on disk.
+a memory limit; `_entry` is the format on disk, `_coding` what has fewer bits.
 """
 
 from __future__ import annotations
 
+from layerwise.features._coding import CACHE_DTYPES as CACHE_DTYPES
+from layerwise.features._coding import Coding as Coding
 from layerwise.features._disk import Disk as Disk
 from layerwise.features._features import Features as Features
 from layerwise.features._memory import Memory as Memory

@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +20,17 @@ from numpy.typing import NDArray
 import layerwise
 from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
+from layerwise.features._coding import Coding
 from layerwise.features._memory import Memory
+from layerwise.features._passing import passing
 from layerwise.features._store import Store
 from layerwise.memory import forget_pages
-from layerwise.signals import check
 
 _CHUNK_BYTES = 32 << 20
 """About how much of input and output together passes through a block at a time."""
+
+_SPAN = "span"
+"""The name under which the store keeps what codes stand for; no split is called so."""
 
 _FORMAT = 1
 """To be raised when features are computed in another way, so that none from before is found."""
@@ -53,6 +57,8 @@ class Features:
         self._keys: dict[str, str] = {}
         self.finite = True
         """Whether every feature is a finite number. Raw data are, or were refused before."""
+        self.coding: Coding | None = None
+        """How the features are stored; None as the block gives them."""
 
     @property
     def depth(self) -> int:
@@ -90,15 +96,17 @@ class Features:
             output_shape: the shape of one sample's features; None where it is not fixed.
             block: SHA-256 in hex over all that decides the block's output: its configuration and
                 its weights.
-            dtype: what to store, such as `"float16"`; as the block gives it by default.
+            dtype: what to store, such as `"float16"`, or `"uint8"` for 255 steps of what the
+                training rows span; as the block gives it by default.
         """
         chunk = self._chunk_rows(output_shape)
         passed = (*self._passed, (block, dtype or ""))
         keys, outputs = self._keys_after(passed), {}
+        coding = self._coding(keys, forward, chunk, dtype)
         for name, split in self._splits.items():
             found = self._found(keys[name], split.rows, output_shape)
             if found is None:
-                chunks = _passing(split.x, forward, chunk, dtype)
+                chunks = passing(split.x, forward, chunk, self.coding, coding)
                 first = next(chunks)
                 shape = (split.rows, *first.shape[1:])
                 every = itertools.chain([first], chunks)
@@ -106,7 +114,7 @@ class Features:
                 forget_pages(split.x)
                 forget_pages(found)
             outputs[name] = found
-        self._become(passed, keys, outputs)
+        self._become(passed, keys, outputs, coding)
 
     def recall(self, blocks: Sequence[str], *, dtype: str | None = None) -> int:
         """Go on, without computing, to the deepest features that the store has of every split.
@@ -128,8 +136,9 @@ class Features:
                 for name, split in self._splits.items()
                 if (found := self._found(keys[name], split.rows)) is not None
             }
-            if len(outputs) == len(self._splits):
-                self._become(passed, keys, outputs)
+            coding = None if dtype is None else self._recalled(keys, dtype)
+            if len(outputs) == len(self._splits) and (coding is None) == (dtype is None):
+                self._become(passed, keys, outputs, coding)
                 return n
         return 0
 
@@ -151,25 +160,61 @@ class Features:
         for key in self._keys.values():
             self._store.drop(key)
 
-    def forget(self, blocks: Sequence[str]) -> None:
+    def forget(self, blocks: Sequence[str], *, dtype: str | None = None) -> None:
         """Remove the features after every one of these blocks from the store.
 
         Args:
             blocks: digests of all blocks from the first one on.
+            dtype: as for `advance`.
         """
         for n in range(1, len(blocks) + 1):
-            for key in self._keys_after([(block, "") for block in blocks[:n]]).values():
+            for key in self._keys_after([(block, dtype or "") for block in blocks[:n]]).values():
                 self._store.drop(key)
+
+    def _coding(
+        self,
+        keys: Mapping[str, str],
+        forward: Callable[[Array], Array],
+        chunk: int,
+        dtype: str | None,
+    ) -> Coding | None:
+        """How to store what comes; what the training rows span takes a pass of its own."""
+        if dtype is None:
+            return None
+        found = self._recalled(keys, dtype)
+        if found is not None:
+            return found
+        rows = [s.x for name, s in self._splits.items() if name.partition("/")[0] == "train"]
+        coding = Coding.learn(
+            dtype,
+            itertools.chain.from_iterable(
+                passing(x, forward, chunk, self.coding, None) for x in rows
+            ),
+        )
+        assert coding.span is not None
+        self._store.put(keys[_SPAN], coding.span.shape, coding.span.dtype, [coding.span])
+        return coding
+
+    def _recalled(self, keys: Mapping[str, str], dtype: str) -> Coding | None:
+        """A coding that needs nothing learned, or was learned before."""
+        if dtype != "uint8":
+            return Coding(dtype)
+        span = self._store.get(keys[_SPAN])
+        return None if span is None else Coding(dtype, np.array(span))
 
     def _become(
         self,
         passed: tuple[tuple[str, str], ...],
         keys: dict[str, str],
         outputs: Mapping[str, NDArray[Any]],
+        coding: Coding | None,
     ) -> None:
         before, self._keys, self._passed = self._keys, keys, passed
         self._splits = {name: replace(self._splits[name], x=x) for name, x in outputs.items()}
-        self.finite = all(self._store.finite(key) for key in keys.values())
+        self.coding = coding
+        self.finite = all(self._store.finite(keys[name]) for name in outputs) and (
+            coding is None or coding.finite
+        )
         for key in before.values():
             self._store.drop(key)
 
@@ -204,7 +249,7 @@ class Features:
             facts.append(secrets.token_hex(16))
         return {
             name: hashlib.sha256(json.dumps([name, *facts]).encode()).hexdigest()
-            for name in self._splits
+            for name in (*self._splits, _SPAN)
         }
 
 
@@ -213,21 +258,3 @@ def _versions() -> list[str]:
     backend = keras.backend.backend()
     computing = importlib.import_module(backend)
     return [layerwise.__version__, keras.__version__, backend, computing.__version__]
-
-
-def _passing(
-    x: Array, forward: Callable[[Array], Array], chunk: int, dtype: str | None
-) -> Iterator[NDArray[Any]]:
-    """Equal chunks, the last one padded: in inference mode each row stands alone."""
-    for start in range(0, len(x), chunk):
-        check()
-        rows = x[start : start + chunk]
-        if len(rows) < chunk:
-            rows = np.concatenate([rows, np.repeat(rows[:1], chunk - len(rows), axis=0)])
-        done = np.asarray(forward(rows))[: len(x) - start]
-        # A number too large for the type becomes infinite, and `finite` tells of it.
-        with np.errstate(over="ignore"):
-            done = done if dtype is None else done.astype(dtype, copy=False)
-        yield done
-        # Not to be held while the next chunk is computed.
-        del done, rows

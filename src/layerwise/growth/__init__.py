@@ -11,6 +11,7 @@ from layerwise.growth._exits import ensemble as ensemble
 from layerwise.growth._initial import start_as_copy as start_as_copy
 from layerwise.growth._initial import start_as_identity as start_as_identity
 from layerwise.growth._policy import Policy as Policy
+from layerwise.growth._prefix import Decode as Decode
 from layerwise.growth._prefix import Prefix as Prefix
 from layerwise.growth._stage import Frozen as Frozen
 from layerwise.growth._stage import Stage as Stage

@@ -1,4 +1,5 @@
-"""What a batch passes before the newest block where features cannot be cached."""
+"""What a batch passes before the newest block: where features cannot be cached, or are stored in
+fewer bits."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from numpy.typing import NDArray
 
-from layerwise._typing import Array
+from layerwise._typing import Array, Tree
 
 
 class Prefix(keras.Layer):  # type: ignore[misc,unused-ignore]
@@ -40,3 +42,32 @@ class Prefix(keras.Layer):  # type: ignore[misc,unused-ignore]
             "augment": serialized(self.augment),
             "blocks": [serialized(block) for block in self.blocks],
         }
+
+
+class Decode(keras.Layer):  # type: ignore[misc,unused-ignore]
+    """Stored features as 32-bit floats again, in the program that trains on them.
+
+    Args:
+        span: `(2, n_units)`, what a code of 0 stands for and the width of a step, by unit or
+            channel; None where the stored numbers are the features, in fewer bits.
+    """
+
+    def __init__(self, span: NDArray[Any] | None = None, **more: Any) -> None:
+        super().__init__(**{"autocast": False, "dtype": "float32", **more})
+        self._units = None if span is None else span.shape[1]
+        if span is not None:
+            # As a variable: stages share a program, whatever their features span.
+            self.span = self.add_weight(span.shape, "zeros", trainable=False, name="span")
+            self.span.assign(span)
+        self.built = True
+        self.trainable = False
+
+    def call(self, x: Tree, training: bool = False) -> Tree:
+        return keras.tree.map_structure(self._decoded, x)
+
+    def _decoded(self, x: Array) -> Array:
+        values = keras.ops.cast(x, "float32")
+        return values if self._units is None else values * self.span[1] + self.span[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self._units}

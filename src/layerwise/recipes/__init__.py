@@ -37,6 +37,7 @@ class Options:
     cache_dir: Path | None = None
     cache_limit: int | None = None
     memory_limit: str | None = None
+    cache_dtype: str | None = None
     data_dir: Path | None = None
     fast: bool | None = None
     """A minute-long form on fewer rows and epochs, for those that have one."""

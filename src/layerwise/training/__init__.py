@@ -52,6 +52,7 @@ def train(
     cache_dir: str | Path | None = None,
     cache_limit: int | None = None,
     memory_limit: int | str | None = None,
+    cache_dtype: str | None = None,
     window: int = 1,
     freeze: str | int = "all",
     init: str = "fresh",
@@ -119,6 +120,9 @@ def train(
             device some batches at a time, in the same order and to the same weights. Arrays that
             you pass in memory are yours and do not count; mapped ones, as
             `np.load(path, mmap_mode="r")` gives, stay on disk.
+        cache_dtype: store features as `"float16"`, `"bfloat16"` or `"uint8"`, in a half or a
+            quarter of the bytes; stages compute in 32 bits all the same. `"uint8"` has 255 steps of
+            what each unit or channel spans over the training rows, which takes a second pass.
         window: train the newest so many blocks together, on features cached below them.
         freeze: `"all"` below the window; `"none"` trains the whole network in every stage; a
             number freezes so many of the lowest blocks, once each has been trained.
@@ -190,6 +194,7 @@ def train(
         cache_dir=None if cache_dir is None else Path(cache_dir),
         cache_limit=cache_limit,
         memory_limit=memory_limit,
+        cache_dtype=cache_dtype,
         window=window,
         freeze=freeze,
         init=init,

@@ -7,7 +7,7 @@ from typing import Any
 from layerwise.datasets import Dataset
 from layerwise.depth import DepthRule, FixedDepth
 from layerwise.errors import InputError, InputTypeError, complaint
-from layerwise.features import Features
+from layerwise.features import CACHE_DTYPES, Features
 from layerwise.finetune import FineTune
 from layerwise.growth import Policy
 from layerwise.memory import megabytes
@@ -21,8 +21,9 @@ from layerwise.objectives import (
 from layerwise.training._settings import Settings
 from layerwise.training._view import View
 
-_CHOICES = {
+_CHOICES: dict[str, tuple[str | None, ...]] = {
     "baseline": ("none", "quick", "full"),
+    "cache_dtype": (None, *CACHE_DTYPES),
     "init": ("fresh", "identity", "copy"),
     "schedule": ("sequential", "simultaneous"),
     "on_divergence": ("stop", "retry"),
@@ -61,9 +62,9 @@ def check_consistency(settings: Settings, data: Dataset) -> None:
             _check_trunk(settings, settings.fine_tune, data)
 
 
-def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def _one_of(name: str, value: Any, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
-        *most, last = [f'"{choice}"' for choice in choices]
+        *most, last = [f'"{choice}"' if choice else "None" for choice in choices]
         raise InputError(complaint(name, f"be {', '.join(most)} or {last}", value))
 
 
@@ -120,11 +121,12 @@ def _check_augmentation(settings: Settings) -> None:
             f'"{name_of(first)}" trains on cached views of its own, stage by stage: neither '
             '`augment` nor `schedule="simultaneous"` goes with it.'
         )
-    if settings.augment is not None and settings.cache_dir is not None:
-        raise InputError(
-            "`augment` changes the rows in every epoch, so no features can be cached. Leave out "
-            "`cache_dir`, or cache augmented copies with `augment_views`."
-        )
+    for name in ("cache_dir", "cache_dtype"):
+        if settings.augment is not None and getattr(settings, name) is not None:
+            raise InputError(
+                "`augment` changes the rows in every epoch, so no features can be cached. Leave "
+                f"out `{name}`, or cache augmented copies with `augment_views`."
+            )
 
 
 def _check_trunk(settings: Settings, spec: FineTune, data: Dataset) -> None:

@@ -50,6 +50,7 @@ def _growth(settings: Settings) -> dict[str, Any]:
         "freeze": (policy.freeze, "all"),
         "init": (settings.init, "fresh"),
         "schedule": (settings.schedule, "sequential"),
+        "cache_dtype": (settings.cache_dtype, None),
         "search_fraction": (settings.search_fraction, None),
         "diagnostics": (list(settings.diagnostics), []),
         "augment": (None if augment is None else str(layer_key(augment(0))), None),

@@ -52,7 +52,13 @@ class Replica:
         self._splits = ["train", "validation", *["test"] * settings.score_test_each_stage]
         self.meter = meter or Meter(settings.engine)
         self.view = View(
-            data, self._splits, settings.engine, store, settings.augment, meter=self.meter
+            data,
+            self._splits,
+            settings.engine,
+            store,
+            settings.augment,
+            meter=self.meter,
+            cache_dtype=settings.cache_dtype,
         )
         if has_views(settings.objective(1)):
             self.view = self._on_views(store)
@@ -72,6 +78,7 @@ class Replica:
             views=lambda split: views_of(objective, split.x, split.y, targets, seed),
             views_name=f" {objective!r} {seed}",
             meter=self.meter,
+            cache_dtype=self.settings.cache_dtype,
         )
 
     def after(self, stage: Stage) -> View:

@@ -47,6 +47,7 @@ class Settings:
     cache_dir: Path | None = None
     cache_limit: int | None = None
     memory_limit: int | None = None
+    cache_dtype: str | None = None
     policy: Policy = field(default_factory=Policy)
     init: str = "fresh"
     schedule: str = "sequential"

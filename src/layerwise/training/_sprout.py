@@ -25,7 +25,6 @@ from layerwise.growth import (
 )
 from layerwise.objectives import (
     Objective,
-    check_values,
     has_views,
     name_of,
     needs_targets,
@@ -215,7 +214,7 @@ def stage_problem(
     """The layers with all that they are trained with, on the features in `view`."""
     objective, depth = grown.objective, grown.depth
     train = view.rows("train", objective)
-    check_values(objective, train.x, train.y)
+    view.check(objective, train)
     return Problem(
         prefix=view.prefix(seed),
         block=grown.block,

@@ -14,10 +14,11 @@ from layerwise.datasets import Dataset, Split
 from layerwise.engine import Engine, layer_key
 from layerwise.errors import InputError
 from layerwise.features import Features, Store
-from layerwise.growth import Frozen, Prefix, attach, duplicate
+from layerwise.growth import Decode, Frozen, Prefix, attach, duplicate
 from layerwise.objectives import (
     Objective,
     Targets,
+    check_values,
     needs_targets,
     stage_target,
     takes,
@@ -46,6 +47,7 @@ class View:
             rows themselves.
         views_name: tells these views from others of the same data.
         meter: told what caching costs.
+        cache_dtype: what features are stored as; None as the blocks give them.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class View:
         views: Callable[[Split], Mapping[str, Array]] | None = None,
         views_name: str = "",
         meter: Meter | None = None,
+        cache_dtype: str | None = None,
     ) -> None:
         self.data = data
         self._raw = {name: split for name, split in data.splits.items() if name in splits}
@@ -67,6 +70,7 @@ class View:
         origin = "" if store is None else f"{data.fingerprint}{views_name}"
         self._features = Features(first, store, origin)
         self._engine, self._augment, self._meter = engine, augment, meter or Meter(engine)
+        self._cache_dtype = cache_dtype
         self._passed: list[Frozen] = []
         self._shapes: list[Shape] = []
         """After each of them."""
@@ -113,10 +117,21 @@ class View:
         """The raw rows of a split that an objective uses: without need of labels, the pool."""
         return self.data.train if name == "train" and needs_targets(objective) else self._raw[name]
 
-    def prefix(self, seed: int) -> Prefix | None:
-        """What every batch passes before the blocks that train; None where features are cached."""
+    def check(self, objective: Objective, rows: Split) -> None:
+        """Raise `InputError` where the objective cannot use rows of this view."""
+        coding = self._features.coding
+        if coding is None or coding.span is None:
+            check_values(objective, rows.x, rows.y)
+            return
+        some = coding.extremes(tuple(n or 1 for n in self.shape))
+        seen = dict.fromkeys(self._views, some) if self._views else some
+        check_values(objective, seen, rows.y)
+
+    def prefix(self, seed: int) -> keras.Layer | None:
+        """What every batch passes before the blocks that train; None where it passes nothing."""
         if self._augment is None:
-            return None
+            coding = self._features.coding
+            return None if coding is None else Decode(coding.span)
         shape, dtype, blocks = self._raw["train"].x.shape[1:], str(self._raw["train"].x.dtype), []
         augment = self._augment(seed)
         augmented = attach(augment, shape, dtype, "`augment`")
@@ -171,18 +186,23 @@ class View:
     def _advance(self) -> None:
         if len(self._passed) > self._features.depth:
             ahead = self._passed[self._features.depth :]
-            self._features.recall([_identity(block) for block in ahead])
+            self._features.recall([_identity(block) for block in ahead], dtype=self._cache_dtype)
         for block in self._passed[self._features.depth :]:
             shape, before = self._shapes[self._features.depth], self._features.parts
             rows, one = sum(map(len, before)), before[0]
             with self._meter.spent_on("caching"):
-                self._features.advance(self._engine.forward(block.layer), shape, _identity(block))
+                self._features.advance(
+                    self._engine.forward(block.layer),
+                    shape,
+                    _identity(block),
+                    dtype=self._cache_dtype,
+                )
             self._meter.passed(block, one.shape[1:], str(one.dtype), rows)
             del before, one
 
     def forget(self) -> None:
         """Remove what an earlier session may have cached on the way: the run is finished."""
-        self._features.forget([_identity(block) for block in self._passed])
+        self._features.forget([_identity(block) for block in self._passed], dtype=self._cache_dtype)
 
     def close(self) -> None:
         """Remove what is cached here, for a view beyond another."""
