@@ -19,6 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_val_score
 
 import layerwise
 
@@ -43,6 +45,28 @@ def test_a_trial_reports_every_stage_and_can_be_pruned() -> None:
     assert any(t.state == optuna.trial.TrialState.PRUNED for t in study.trials)
     assert all(len(t.intermediate_values) >= t.user_attrs["depth"] for t in whole)
     assert study.best_value == max(t.value for t in whole) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_search_over_ray_finds_what_one_process_finds() -> None:
+    """Skips where Ray is not installed; its own warnings are not ours."""
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray.util.joblib")
+    try:
+        search = example("search_ray").main(fits=2, epochs=2, cpus=2)
+    finally:
+        ray.shutdown()
+    x, y = search_data()
+    again = layerwise.LayerwiseClassifier(epochs=2, random_state=0, **search.best_params_)
+    expected = cross_val_score(again, x, y, cv=3).mean()
+    assert len(search.cv_results_["params"]) == 2
+    assert search.best_score_ == pytest.approx(expected, abs=1e-12)
+
+
+def search_data() -> tuple[Any, Any]:
+    x, y = load_digits(return_X_y=True)
+    return (x / 16).astype("float32"), y
 
 
 def test_mlflow_is_told_of_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_large_data_are_dealt_in_two_levels(rows: int) -> None:
     assert sorted(seen.tolist()) == list(range(rows))
     if rows * 28 <= 420:
         return
-    edges = deals.Deal(5, 2, rows, 28)._edges
+    edges = deals.EpochOrder(5, 2, rows, 28)._edges
     groups = [seen[a:b] for a, b in itertools.pairwise(edges)]
     assert max(map(len, groups)) <= 15
     assert max(map(len, groups)) - min(map(len, groups)) <= 5, "about equally large"
@@ -62,7 +62,7 @@ def test_large_data_are_dealt_in_two_levels(rows: int) -> None:
 def test_any_part_of_an_order_can_be_drawn_alone() -> None:
     whole = order(5, 2, 200, 28)
     for start, stop in [(0, 1), (7, 120), (150, 200), (199, 200), (30, 31)]:
-        part = deals.Deal(5, 2, 200, 28).take(start, stop)
+        part = deals.EpochOrder(5, 2, 200, 28).take(start, stop)
         np.testing.assert_array_equal(part, whole[start:stop])
 
 

@@ -111,6 +111,17 @@ def asked() -> bool:
     return bool(_asked)
 
 
+def number() -> int:
+    """Of the signal that has asked to stop; 0 for none."""
+    return _asked[0] if _asked else 0
+
+
+def ask(number: int) -> None:
+    """Let it be as if this signal had come: another process has received it."""
+    if not _asked:
+        _asked.append(number)
+
+
 @contextmanager
 def as_python_does() -> Iterator[None]:
     """Take the signals for a call of the library, and leave it as Python itself would.

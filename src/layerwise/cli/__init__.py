@@ -30,6 +30,14 @@ from layerwise.cli._choices import (
     Seed,
     ValidationSplit,
 )
+from layerwise.cli._cluster import (
+    Coordinator,
+    Distributed,
+    Processes,
+    ProcessId,
+    Timeout,
+    together,
+)
 from layerwise.cli._export import export
 from layerwise.cli._table_commands import predict, train
 from layerwise.errors import (
@@ -104,38 +112,45 @@ def run(
         int | None, typer.Option(min=1, help="Units of the top block, where the recipe asks.")
     ] = None,
     fast: Fast = False,
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
+    timeout: Timeout = None,
     json: Json = False,
 ) -> None:
     """Run a recipe: grow, choose the depth, and leave a model and a report."""
-    from layerwise.cli._run import run_recipe
-    from layerwise.recipes import Options
+    # Before the slow imports: who does not fit is told at once.
+    with together(distributed, coordinator, processes, process_id, timeout):
+        from layerwise.cli._run import run_recipe
+        from layerwise.recipes import Options
 
-    options = Options(
-        seed=seed,
-        max_depth=max_depth,
-        epochs=epochs,
-        batch_size=batch_size,
-        validation_split=validation_split,
-        replicates=replicates,
-        head=head and head.value,
-        objective=objective,
-        search_fraction=search_fraction,
-        diagnostics=diagnostics or None,
-        engine=engine and engine.value,
-        baseline=baseline and baseline.value,
-        on_divergence=on_divergence and on_divergence.value,
-        checkpoint_every=checkpoint_every,
-        cache_dir=cache_dir,
-        cache_limit=cache_limit,
-        memory_limit=memory_limit,
-        cache_dtype=cache_dtype and cache_dtype.value,
-        data_dir=data_dir,
-        width=width,
-        head_depth=head_depth,
-        top_units=top_units,
-        fast=fast or None,
-    )
-    run_recipe(recipe, options, out, as_json=json)
+        options = Options(
+            seed=seed,
+            max_depth=max_depth,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_split=validation_split,
+            replicates=replicates,
+            head=head and head.value,
+            objective=objective,
+            search_fraction=search_fraction,
+            diagnostics=diagnostics or None,
+            engine=engine and engine.value,
+            baseline=baseline and baseline.value,
+            on_divergence=on_divergence and on_divergence.value,
+            checkpoint_every=checkpoint_every,
+            cache_dir=cache_dir,
+            cache_limit=cache_limit,
+            memory_limit=memory_limit,
+            cache_dtype=cache_dtype and cache_dtype.value,
+            data_dir=data_dir,
+            width=width,
+            head_depth=head_depth,
+            top_units=top_units,
+            fast=fast or None,
+        )
+        run_recipe(recipe, options, out, as_json=json)
 
 
 @app.command("label-curve")
@@ -176,15 +191,21 @@ def resume(
     run: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or killed.")],
     memory_limit: MemoryLimit = None,
     data_dir: DataDir = None,
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
+    timeout: Timeout = None,
     json: Json = False,
 ) -> None:
     """Go on with a run, to the result that it would have had."""
     # Before the slow imports: who is second is told at once.
     RunLock(run).refuse_where_owned()
-    from layerwise.cli._run import resume_run
+    with together(distributed, coordinator, processes, process_id, timeout):
+        from layerwise.cli._run import resume_run
 
-    changes = {"data_dir": data_dir, "memory_limit": memory_limit}
-    resume_run(run, changes, as_json=json)
+        changes = {"data_dir": data_dir, "memory_limit": memory_limit}
+        resume_run(run, changes, as_json=json)
 
 
 @app.command()

@@ -15,6 +15,7 @@ import typer
 
 from layerwise.checkpoint import RunFolder
 from layerwise.cli._tables import print_findings_of, print_result
+from layerwise.distributed import agreed, leads
 from layerwise.errors import InputError
 from layerwise.history import History
 from layerwise.recipes import Options, Recipe, find_recipe
@@ -43,7 +44,7 @@ def _start(
     recipe: Recipe, what: dict[str, Any], options: Options, out: Path | None, *, as_json: bool
 ) -> None:
     data, arguments = recipe.plan(options)
-    if data.findings is not None:
+    if data.findings is not None and leads():
         print_findings_of(data.findings, as_json=as_json)
     folder = out or new_folder(recipe.name)
     given = {key: value for key, value in asdict(options).items() if value is not None}
@@ -66,24 +67,33 @@ def resume_run(folder: Path, changes: Mapping[str, Any], *, as_json: bool) -> No
         DamagedError: `run.json` is not what was written.
     """
     run = RunFolder(folder, resume=True)
-    started = run.started_with()
+    # Process 0 alone needs to see the folder.
+    started, damaged = _told(run) if leads() else (None, None)
+    started, damaged = agreed((started, damaged))
     if not {"recipe", *_JOBS} & set(started):
         raise InputError(
             f"The run in {folder} was started from Python, and its blocks are code. Call "
             f"`layerwise.resume({str(folder)!r}, x, y, block=...)` with what `train` was given."
         )
     recipe = _recipe_of(started)
-    damaged = run.damaged()
     if damaged == []:
-        _print(recipe, History.from_json(json.dumps(run.history())), folder, as_json=as_json)
+        if leads():
+            found = History.from_json(json.dumps(run.history()))
+            _print(recipe, found, folder, as_json=as_json)
         return
     for name in damaged or []:
-        typer.echo(f"{folder / name} is damaged. It is made again.", err=True)
+        if leads():
+            typer.echo(f"{folder / name} is damaged. It is made again.", err=True)
     given = {name: value for name, value in changes.items() if value is not None}
     options = replace(Options.from_json(started.get("options")), **given)
     data, arguments = recipe.plan(options)
     result = train(data, **arguments, run_dir=run)
     _print(recipe, result.history, folder, as_json=as_json)
+
+
+def _told(run: RunFolder) -> tuple[dict[str, Any], list[str] | None]:
+    """What the run was started with, and which of its files are damaged; None while unfinished."""
+    return run.started_with(), run.damaged()
 
 
 def _recipe_of(started: Mapping[str, Any]) -> Recipe:
@@ -95,6 +105,8 @@ def _recipe_of(started: Mapping[str, Any]) -> Recipe:
 
 
 def _print(recipe: Recipe, history: History, folder: Path, *, as_json: bool) -> None:
+    if not leads():
+        return
     if as_json:
         typer.echo(json.dumps(history.summary(), allow_nan=False))
     else:

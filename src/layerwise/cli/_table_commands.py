@@ -30,6 +30,14 @@ from layerwise.cli._choices import (
     Task,
     ValidationSplit,
 )
+from layerwise.cli._cluster import (
+    Coordinator,
+    Distributed,
+    Processes,
+    ProcessId,
+    Timeout,
+    together,
+)
 from layerwise.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,46 +111,52 @@ def train(
     width: Annotated[
         int | None, typer.Option(min=1, help="Units (64) or, of images, channels (32) of a block.")
     ] = None,
+    distributed: Distributed = False,
+    coordinator: Coordinator = None,
+    processes: Processes = None,
+    process_id: ProcessId = None,
+    timeout: Timeout = None,
     json: Json = False,
 ) -> None:
     """Train on a table or on images: look at them, grow, choose the depth, leave a report."""
-    from layerwise.cli._run import run_job
-    from layerwise.recipes import Options
+    with together(distributed, coordinator, processes, process_id, timeout):
+        from layerwise.cli._run import run_job
+        from layerwise.recipes import Options
 
-    table = {
-        "target": target,
-        "task": task and task.value,
-        "drop": tuple(drop or ()),
-        "category": tuple(category or ()),
-        "unlabeled": unlabeled,
-    }
-    images = {
-        "size": size,
-        "color": color and color.value,
-        "damaged": on_damage and on_damage.value,
-    }
-    job = _job(data, table, images, head_depth, test=test, fine_tune=fine_tune)
-    options = Options(
-        seed=seed,
-        max_depth=max_depth,
-        epochs=epochs,
-        batch_size=batch_size,
-        validation_split=validation_split,
-        replicates=replicates,
-        head=head and head.value,
-        head_depth=head_depth,
-        objective=objective,
-        engine=engine and engine.value,
-        baseline=baseline and baseline.value,
-        on_divergence=on_divergence and on_divergence.value,
-        cache_dir=cache_dir,
-        memory_limit=memory_limit,
-        cache_dtype=cache_dtype and cache_dtype.value,
-        search_fraction=search_fraction,
-        diagnostics=diagnostics or None,
-        width=width,
-    )
-    run_job(job, options, out, as_json=json)
+        table = {
+            "target": target,
+            "task": task and task.value,
+            "drop": tuple(drop or ()),
+            "category": tuple(category or ()),
+            "unlabeled": unlabeled,
+        }
+        images = {
+            "size": size,
+            "color": color and color.value,
+            "damaged": on_damage and on_damage.value,
+        }
+        job = _job(data, table, images, head_depth, test=test, fine_tune=fine_tune)
+        options = Options(
+            seed=seed,
+            max_depth=max_depth,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_split=validation_split,
+            replicates=replicates,
+            head=head and head.value,
+            head_depth=head_depth,
+            objective=objective,
+            engine=engine and engine.value,
+            baseline=baseline and baseline.value,
+            on_divergence=on_divergence and on_divergence.value,
+            cache_dir=cache_dir,
+            memory_limit=memory_limit,
+            cache_dtype=cache_dtype and cache_dtype.value,
+            search_fraction=search_fraction,
+            diagnostics=diagnostics or None,
+            width=width,
+        )
+        run_job(job, options, out, as_json=json)
 
 
 def _job(

@@ -41,6 +41,8 @@ class Dataset:
         unlabeled: more rows, for the stages that need no labels, or None.
         preparation: of a table or images, what turns new ones into inputs; a run folder keeps it.
         findings: of a table what its columns hold, of images which classes; and warnings.
+        told: of one process's share, the fingerprint of the whole.
+        part: of one process's share, which rows these are.
     """
 
     train: Split
@@ -51,6 +53,8 @@ class Dataset:
     unlabeled: Split | None = None
     preparation: Preparation | ImagePreparation | None = None
     findings: Findings | None = None
+    told: str | None = None
+    part: str = ""
 
     @classmethod
     def from_arrays(
@@ -252,6 +256,8 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over every split: names, shapes, types and bytes."""
+        if self.told is not None:
+            return self.told
         whole = hashlib.sha256()
         if self.classes is not None:
             whole.update(repr(self.classes.tolist()).encode())
@@ -295,6 +301,18 @@ class Dataset:
             InputError: so few rows hold some class no more.
         """
         return sampled(self, fraction, seed)
+
+    def share(self, bounds: Callable[[int], tuple[int, int]]) -> Dataset:
+        """One process's share of the rows of every split; it still tells of all of them.
+
+        Args:
+            bounds: from which of so many rows to before which this process has them.
+        """
+        shares: dict[str, Any] = {
+            name: split.share(*bounds(split.rows)) for name, split in self.splits.items()
+        }
+        start, stop = bounds(self.train.rows)
+        return replace(self, told=self.fingerprint, part=f"{start}:{stop}", **shares)
 
     def first(self, rows: int) -> Dataset:
         """The same data with no more than so many of the first training rows."""

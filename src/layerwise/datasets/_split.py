@@ -25,11 +25,23 @@ class Split:
     x: Tree
     y: Tree = None
     sample_weight: NDArray[np.floating] | None = None
+    whole: int | None = None
+    """How many rows all processes have together, where these are the share of one of them."""
 
     @property
     def rows(self) -> int:
-        """How many samples."""
+        """How many samples, of all processes together."""
+        return self.here if self.whole is None else self.whole
+
+    @property
+    def here(self) -> int:
+        """How many samples this process has."""
         return int(keras.tree.flatten(self.x)[0].shape[0])
+
+    def share(self, start: int, stop: int) -> Split:
+        """One process's share: a copy of the rows from `start` to before `stop`."""
+        parts = keras.tree.map_structure(lambda array: array[start:stop].copy(), self.tree())
+        return Split(**parts, whole=self.rows)
 
     def tree(self) -> dict[str, Tree]:
         """The parts that are there, by name."""

@@ -64,6 +64,14 @@ def make_engine(name: EngineName, limit: int | None = None) -> Engine:
     return CompiledEngine(limit, alike=_the_compiled())
 
 
+def bounds(rows: int) -> tuple[int, int]:
+    """From which of so many rows to before which this process has them, of several on JAX."""
+    from layerwise.engine._mesh import the_mesh
+
+    mesh = the_mesh()
+    return (0, rows) if mesh is None else mesh.bounds(rows)
+
+
 def compile_seconds() -> float:
     """Seconds that this process has spent on compiling since this was first asked.
 

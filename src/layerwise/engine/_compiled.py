@@ -18,11 +18,15 @@ from layerwise.engine._allotment import bytes_of, check_limit, piece_bytes
 from layerwise.engine._callbacks import refuse_batch_hooks, refuse_unsavable
 from layerwise.engine._cost import count_forward
 from layerwise.engine._key import layer_key, optimizer_key
+from layerwise.engine._mesh import the_mesh
+from layerwise.engine._mesh_program import MeshProgram
+from layerwise.engine._mesh_session import MeshSession, score
 from layerwise.engine._problem import Operations, Problem, Result
 from layerwise.engine._program import Program
 from layerwise.engine._rows import look, on_device
 from layerwise.engine._session import Session, operations_of, read_state
 from layerwise.engine._watch import Watch
+from layerwise.errors import InputError
 
 _PROGRAMS_KEPT = 16
 _BYTES_KEPT = 256 << 20
@@ -50,19 +54,28 @@ class CompiledEngine:
     def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
         refuse_batch_hooks(problem.callbacks)
+        if self._limit is not None and the_mesh() is not None:
+            raise InputError(
+                "`memory_limit` is for one device so far, and this run has several. Leave it out: "
+                "each device keeps its share of the rows alone."
+            )
         check_limit(problem, self._limit)
 
     def train(self, problem: Problem, watch: Watch) -> Result:
         self.check(problem)
-        return Session(problem, self._program(problem), watch, self._limit).to_the_end()
+        program = self._program(problem)
+        if isinstance(program, MeshProgram):
+            return MeshSession(problem, program, watch).to_the_end()
+        return Session(problem, program, watch, self._limit).to_the_end()
 
     def evaluate(self, problem: Problem, split: Split) -> dict[str, float]:
         program = self._program(problem)
-        state, size = read_state(problem), piece_bytes(problem, self._limit, split)
-        if size is None:
-            values = program.evaluate(state, on_device(split))
+        if isinstance(program, MeshProgram):
+            values = score(problem, program, split)
+        elif (size := piece_bytes(problem, self._limit, split)) is not None:
+            values = look(program, read_state(problem), problem, split, size)
         else:
-            values = look(program, state, problem, split, size)
+            values = program.evaluate(read_state(problem), on_device(split))
         return dict(zip(program.names, np.asarray(values).tolist(), strict=True))
 
     def operations(self, problem: Problem) -> Operations:
@@ -98,13 +111,16 @@ class CompiledEngine:
         stage, optimizer = problem.key(), optimizer_key(problem.optimizer)
         # An optimizer that was built while a head was frozen knows fewer variables.
         known = len(problem.optimizer.variables)
+        mesh = the_mesh()
         alike = (stage, optimizer, known, problem.batch_size)
         held = bytes_of([*problem.model.variables, *problem.optimizer.variables])
-        return self._remembered(
-            None if None in alike else alike,
-            lambda: Program(problem.model, problem.batch_size),
-            held,
-        )
+
+        def make() -> Program:
+            if mesh is None:
+                return Program(problem.model, problem.batch_size)
+            return MeshProgram(problem.model, problem.batch_size, mesh)
+
+        return self._remembered(None if None in alike else (*alike, mesh), make, held)
 
     def _remembered(self, key: Hashable | None, make: Callable[[], Any], held: int) -> Any:
         """What was made for this key before, or a new one that holds so many bytes.

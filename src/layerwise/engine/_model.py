@@ -86,8 +86,12 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
             seen, epoch_rows = self._clock
             seen.assign(epochs * epoch_rows)
 
-    def measure(self, rows: Mapping[str, Tree]) -> tuple[str, ...]:
+    def measure(self, rows: Mapping[str, Tree], whole: int) -> tuple[str, ...]:
         """Find out which metrics the objective reports, by a dry run on shapes alone.
+
+        Args:
+            rows: of this process.
+            whole: how many there are in all processes together.
 
         Returns:
             Their names.
@@ -95,7 +99,6 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         Raises:
             InputError: the objective's loss is not a scalar, or fails on these shapes.
         """
-        whole = keras.tree.flatten(rows)[0].shape[0]
         count = min(2, whole)
         specs = keras.tree.map_structure(
             lambda a: keras.KerasTensor((count, *a.shape[1:]), dtype=str(a.dtype)), dict(rows)

@@ -43,10 +43,10 @@ def order(seed: int, epoch: int, rows: int, row_bytes: int = 0) -> NDArray[np.in
         rows: how many.
         row_bytes: of one row; 0 for rows that are one group whatever their number.
     """
-    return Deal(seed, epoch, rows, row_bytes).take(0, rows)
+    return EpochOrder(seed, epoch, rows, row_bytes).take(0, rows)
 
 
-class Deal:
+class EpochOrder:
     """The order of one epoch, group by group: no more than one group of it is held.
 
     Args:

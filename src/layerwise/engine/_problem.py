@@ -66,13 +66,13 @@ class Problem:
         rows = self.train.tree()
         key = self.key()
         if key is None:
-            model.measure(rows)
+            model.measure(rows, self.train.rows)
             return
         shapes = [(a.shape[1:], str(a.dtype)) for a in keras.tree.flatten(rows)]
         alike = (key, tuple(rows), tuple(shapes), min(2, self.train.rows))
         known = _REPORTED.get(alike)
         if known is None:
-            known = model.measure(rows)
+            known = model.measure(rows, self.train.rows)
             if len(_REPORTED) >= _MOST_REPORTED:
                 _REPORTED.clear()
             _REPORTED[alike] = known

@@ -16,7 +16,7 @@ from layerwise._typing import Array
 from layerwise.datasets import Split
 from layerwise.engine._allotment import piece_bytes, rows_of
 from layerwise.engine._batch import Data, State
-from layerwise.engine._order import Deal, order, row_bytes
+from layerwise.engine._order import EpochOrder, order, row_bytes
 from layerwise.engine._problem import Problem
 from layerwise.engine._program import Program, window_of
 from layerwise.engine._reader import Reader
@@ -97,7 +97,7 @@ class Streamed:
         self._each = batches_of(problem.train, problem.batch_size, piece_bytes)
         self._pieces = math.ceil(self._steps / self._each)
         size = self._each * problem.batch_size
-        self._deal = -1, Deal(0, 0, 1, 0)
+        self._deal = -1, EpochOrder(0, 0, 1, 0)
         self._tree = problem.train.tree()
         self._reader = Reader(self._tree, size, self._numbers, problem.epochs * self._pieces)
 
@@ -140,7 +140,7 @@ class Streamed:
         """The rows of a piece; called in the reader's thread."""
         epoch, number = divmod(piece, self._pieces)
         if self._deal[0] != epoch:
-            dealt = Deal(self._problem.seed, epoch, self._rows, self._row_bytes)
+            dealt = EpochOrder(self._problem.seed, epoch, self._rows, self._row_bytes)
             self._deal = epoch, dealt
         size = self._each * self._problem.batch_size
         return self._deal[1].take(number * size, min((number + 1) * size, self._rows))

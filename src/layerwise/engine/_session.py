@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -20,7 +20,7 @@ from layerwise.engine._cost import like
 from layerwise.engine._problem import Operations, Problem, Result, divergence
 from layerwise.engine._program import Program
 from layerwise.engine._recall import Recall
-from layerwise.engine._rows import rows_for
+from layerwise.engine._rows import Rows, rows_for
 from layerwise.engine._watch import Snapshot, Watch, fitting, restored_curves
 from layerwise.history import StopReason
 
@@ -42,8 +42,7 @@ class Session:
     def __init__(
         self, problem: Problem, program: Program, watch: Watch, limit: int | None = None
     ) -> None:
-        self.problem, self.watch = problem, watch
-        self.rows = rows_for(problem, program, limit)
+        self.problem, self.program, self.watch, self.limit = problem, program, watch, limit
         self.steps = math.ceil(problem.train.rows / problem.batch_size)
         self.names = [*program.names, *(f"val_{name}" for name in program.names)]
         self.curves: dict[str, list[float]] = {}
@@ -54,6 +53,27 @@ class Session:
             epochs=problem.epochs,
             steps=self.steps,
         )
+        self.rows = self._rows()
+
+    def _rows(self) -> Rows:
+        """The rows, wherever they are while this training computes."""
+        return rows_for(self.problem, self.program, self.limit)
+
+    def _placed(self, state: Mapping[str, Any]) -> State:
+        """A state as the program takes it, sharing no memory with what it is made of."""
+        return jax.tree.map(jnp.array, dict(state))
+
+    def _own(self, value: Any) -> Any:
+        """An array of the state as layers hold it."""
+        return value
+
+    def _next(self, size: int) -> int:
+        """How many steps the next call gets, where this process would take so many."""
+        return size
+
+    def _heed(self) -> None:
+        """Stop where a signal has asked for it."""
+        signals.check()
 
     def to_the_end(self) -> Result:
         """Train until the epochs are done, a callback says stop, or something is not finite.
@@ -70,7 +90,7 @@ class Session:
                     done = max(self.step // self.steps, 1)
                     return Result(self.curves, done, StopReason.DIVERGED, broken)
                 self.watch.pause(self._snapshot)
-                signals.check()
+                self._heed()
             self.write_back()
             if self.problem.epochs:
                 variables = self.problem.model.trainable_variables
@@ -87,7 +107,7 @@ class Session:
         self.callbacks.on_train_begin()
         self.recall = Recall(self.problem.callbacks)
         # The program takes its state's memory, so the state must share none with the layers.
-        self.state: State = jax.tree.map(jnp.copy, read_state(self.problem))
+        self.state: State = self._placed(read_state(self.problem))
         self.step, self.size = 0, 1
         if self.watch.start is not None:
             self._restore(self.watch.start)
@@ -103,7 +123,7 @@ class Session:
         stop = min(self.step + self.size, self.rows.reach(self.step), reach, last)
         started = time.perf_counter()
         self.state, logs, finite = self.rows.train(self.state, self.step, stop)
-        self.size = _next_size(stop - self.step, time.perf_counter() - started)
+        self.size = self._next(_next_size(stop - self.step, time.perf_counter() - started))
         self.step = stop
         done = stop // self.steps
         if done > epoch:
@@ -129,12 +149,11 @@ class Session:
         return Snapshot({**arrays, **remembered}, facts)
 
     def _restore(self, start: Snapshot) -> None:
-        self.state = {
-            name: [
-                jnp.array(fitting(start, f"{name}.{i}", value)) for i, value in enumerate(values)
-            ]
+        kept = {
+            name: [fitting(start, f"{name}.{i}", value) for i, value in enumerate(values)]
             for name, values in self.state.items()
         }
+        self.state = self._placed(kept)
         self.curves = restored_curves(start)
         self.step = start.facts["step"]
         self.problem.model.stop_training = start.facts["stopped"]
@@ -161,8 +180,8 @@ class Session:
         """Let callbacks see the layers and the optimizer as they stand, and take their changes."""
         self.write_back(copy=True)
         hook(*arguments)
-        metrics = self.state["metrics"]
-        self.state = jax.tree.map(jnp.copy, {**read_state(self.problem), "metrics": metrics})
+        metrics = self._own(self.state["metrics"])
+        self.state = self._placed({**read_state(self.problem), "metrics": metrics})
 
     def write_back(self, copy: bool = False) -> None:
         """Give the layers and the optimizer the values that the program reached.
@@ -171,7 +190,7 @@ class Session:
         hold must be their own.
         """
         for name, variables in _state_variables(self.problem).items():
-            for variable, value in zip(variables, self.state[name], strict=True):
+            for variable, value in zip(variables, self._own(self.state[name]), strict=True):
                 variable.assign(jnp.copy(value) if copy else value)
 
 

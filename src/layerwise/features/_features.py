@@ -52,7 +52,7 @@ class Features:
         self._splits = dict(splits)
         self._store = store or Memory()
         self._origin = origin
-        self._longest = max((split.rows for split in self._splits.values()), default=0)
+        self._longest = max((split.here for split in self._splits.values()), default=0)
         self._passed: tuple[tuple[str, str], ...] = ()
         self._keys: dict[str, str] = {}
         self.finite = True
@@ -104,11 +104,11 @@ class Features:
         keys, outputs = self._keys_after(passed), {}
         coding = self._coding(keys, forward, chunk, dtype)
         for name, split in self._splits.items():
-            found = self._found(keys[name], split.rows, output_shape)
+            found = self._found(keys[name], split.here, output_shape)
             if found is None:
                 chunks = passing(split.x, forward, chunk, self.coding, coding)
                 first = next(chunks)
-                shape = (split.rows, *first.shape[1:])
+                shape = (split.here, *first.shape[1:])
                 every = itertools.chain([first], chunks)
                 found = self._store.put(keys[name], shape, first.dtype, every)
                 forget_pages(split.x)
@@ -134,7 +134,7 @@ class Features:
             outputs = {
                 name: found
                 for name, split in self._splits.items()
-                if (found := self._found(keys[name], split.rows)) is not None
+                if (found := self._found(keys[name], split.here)) is not None
             }
             coding = None if dtype is None else self._recalled(keys, dtype)
             if len(outputs) == len(self._splits) and (coding is None) == (dtype is None):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from layerwise import distributed
 from layerwise._typing import EngineName
 from layerwise.checkpoint import RunFolder
 from layerwise.depth import DepthRule, Plateau
@@ -160,6 +161,9 @@ def train(
         >>> result.model.predict(data.test.x, verbose=0).shape
         (45, 3)
 
+    Where JAX was initialized in several processes (`jax.distributed.initialize`), all of them call
+    this with the same data; each keeps its share, and the first one writes and prints.
+
     Reference: Bengio, Lamblin, Popovici, Larochelle, Greedy Layer-Wise Training of Deep Networks,
     2007. There the depth is fixed beforehand and a fine-tuning always follows; here validation
     chooses the depth, and fine-tuning is kept only where it helps.
@@ -240,5 +244,7 @@ def resume(
         >>> after.selected_depth == before.selected_depth
         True
     """
-    RunLock(Path(run_dir)).refuse_where_owned()
+    peers = distributed.peers()
+    if peers is None or peers.leads:
+        RunLock(Path(run_dir)).refuse_where_owned()
     return train(x, y, run_dir=RunFolder(Path(run_dir), resume=True), verbose=verbose, **arguments)

@@ -113,4 +113,4 @@ class Column:
             if target is not None:
                 wanted[in_step(grown.depth)] = target
         weighted = any(takes(grown.objective, "sample_weight") for grown in self.sprouts)
-        return Split(source.x, wanted, source.sample_weight if weighted else None)
+        return Split(source.x, wanted, source.sample_weight if weighted else None, source.whole)

@@ -13,7 +13,7 @@ from layerwise.finetune import FineTune
 from layerwise.growth import path
 from layerwise.history import History, Metric, Metrics, higher_is_better
 from layerwise.objectives import scored_by
-from layerwise.progress import Listener, PhaseStarted
+from layerwise.progress import Listener, Noted, PhaseStarted
 from layerwise.training._compare import compare
 from layerwise.training._diagnose import diagnose
 from layerwise.training._meter import together
@@ -69,7 +69,9 @@ def finish(
     if settings.baseline != "none":
         history.baseline = compare(replicas[best], history, journal, listen)
     pictures: dict[str, str] = {}
-    if settings.diagnostics:
+    if settings.diagnostics and data.part:
+        listen(Noted("No diagnostics: they need all rows in one process, and each has its share."))
+    elif settings.diagnostics:
         chosen = models[best]
         assert chosen is not None
         history.diagnostics, pictures = diagnose(

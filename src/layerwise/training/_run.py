@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from layerwise import depth as depths
-from layerwise import plots, signals
-from layerwise.checkpoint import Journal, NoFolder, Room, RunFolder
+from layerwise import distributed, plots, signals
+from layerwise.checkpoint import Journal, NoFolder, Room, RunFolder, SharedJournal
 from layerwise.datasets import Dataset
 from layerwise.display import display
 from layerwise.errors import DiskFullError, InputError
@@ -34,6 +34,7 @@ from layerwise.training._replica import Replica
 from layerwise.training._result import TrainResult
 from layerwise.training._search import search_depth
 from layerwise.training._settings import Settings
+from layerwise.training._together import company, shared
 
 FEATURES = "features"
 """In a run folder, while the run goes on: features that a memory limit does not allow in RAM."""
@@ -56,7 +57,22 @@ def run(
         verbose: as in `train`.
         listeners: of the user, told after the folder and the display.
     """
+    with company():
+        return _run(shared(data, settings), settings, run_dir, verbose, listeners)
+
+
+def _run(
+    data: Dataset,
+    settings: Settings,
+    run_dir: str | Path | RunFolder | None,
+    verbose: str | int,
+    listeners: Sequence[Listener],
+) -> TrainResult:
+    peers = distributed.peers()
     folder = _folder(run_dir)
+    if peers is not None and not peers.leads:
+        # One process writes and speaks; the others do the same work in silence.
+        folder, verbose, listeners = NoFolder(), 0, ()
     with signals.as_python_does(), display(verbose) as show, _store(settings, folder) as store:
 
         def listen(event: Event) -> None:
@@ -79,10 +95,13 @@ def run(
         facts, pictures = ({}, {}) if folder.path is None else _shown(data, settings)
         kept = None if data.preparation is None else data.preparation.to_json()
         try:
-            with folder.opened(facts, settings.checkpoint_every, room, listen, kept) as journal:
+            with folder.opened(facts, settings.checkpoint_every, room, listen, kept) as own:
+                journal = own if peers is None or run_dir is None else SharedJournal(own, peers)
                 listen(_started(settings, history.monitor, facts, pictures))
                 try:
                     result = _grow_and_finish(replicas, settings, history, journal, listen)
+                    if peers is not None:
+                        peers.finish()
                     folder.keep_model(result.model)
                     _keep_exits(folder, result)
                 except (KeyboardInterrupt, signals.Stopped) as stop:
@@ -238,7 +257,7 @@ def _monitor(given: str | None, metrics: Sequence[str], data: Dataset) -> str:
 def _shown(data: Dataset, settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
     """The facts of the run, and pictures: two columns with classes can be shown as they are."""
     facts = run_facts(data, settings)
-    if data.classes is None or data.train.x.shape[1:] != (2,):
+    if data.classes is None or data.train.x.shape[1:] != (2,) or data.part:
         return facts, {}
     points = {name: (split.x, split.y) for name, split in data.splits.items()}
     return facts, {"The data": plots.scatter(points, [str(label) for label in data.classes])}

@@ -24,6 +24,7 @@ from layerwise.objectives import (
     takes,
 )
 from layerwise.training._meter import Meter
+from layerwise.training._together import everywhere
 
 
 class UnusableFeaturesError(Exception):
@@ -67,7 +68,7 @@ class View:
         self._raw["train"] = data.pool if views is None else data.train
         self._views: list[str] = []
         first = self._raw if views is None else self._seen_as(views)
-        origin = "" if store is None else f"{data.fingerprint}{views_name}"
+        origin = "" if store is None else f"{data.fingerprint}{views_name}{data.part}"
         self._features = Features(first, store, origin)
         self._engine, self._augment, self._meter = engine, augment, meter or Meter(engine)
         self._cache_dtype = cache_dtype
@@ -100,8 +101,8 @@ class View:
         if self._views:
             seen: Any = {view: self._features[f"{name}/{view}"].x for view in self._views}
         else:
-            seen = self._features[name].x[: raw.rows]
-        return Split(seen, target, weight)
+            seen = self._features[name].x[: raw.here]
+        return Split(seen, target, weight, raw.whole)
 
     def _seen_as(self, views: Callable[[Split], Mapping[str, Array]]) -> dict[str, Split]:
         """Each view of each split, as features of their own; "train" stands for the longest."""
@@ -178,7 +179,7 @@ class View:
         self._advance()
         if self._passed:
             self._meter.holds(sum(part.nbytes for part in self._features.parts))
-        if not self._features.finite:
+        if not everywhere(self._features.finite):
             raise UnusableFeaturesError(
                 f"the features that the block of depth {self._features.depth} gives are not finite"
             )

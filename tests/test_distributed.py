@@ -1,0 +1,157 @@
+"""Several devices and several processes against one: the same weights, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from layerwise.engine._deal import plan_exchange
+from mesh_job import Runs
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="runs on JAX alone")
+EXACT = 1e-9
+"""In float64: sums are taken in another order."""
+SHAPES = ((1, 1), (4, 1), (2, 2), (4, 4))
+"""Devices and processes."""
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    runs = Runs()
+    yield runs
+    runs.close()
+
+
+@pytest.fixture(scope="module")
+def folder(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one device, four of one process, and several processes make of the job."""
+    folder = tmp_path_factory.mktemp("jobs")
+    for devices, processes in SHAPES:
+        each = devices // processes
+        done = runs.run(folder=str(folder), processes=processes, devices=each, exact=True)
+        for end in done["ends"]:
+            assert end["code"] == 0, end["said"]
+    return folder
+
+
+def results(folder: Path, name: str) -> tuple[dict[str, Any], Any]:
+    with np.load(folder / f"weights-{name}.npz") as stored:
+        weights = dict(stored)
+    return weights, json.loads((folder / f"told-{name}.json").read_text())
+
+
+@pytest.mark.parametrize(("devices", "processes"), SHAPES[1:])
+def test_devices_and_processes_end_with_the_same_weights(
+    folder: Path, devices: int, processes: int
+) -> None:
+    """Weights, statistics, random states and metrics are those of one device, in each process."""
+    theirs, expected = results(folder, "1-1-0")
+    assert any(value.dtype == np.float64 for value in theirs.values())
+    for number in range(processes):
+        ours, told = results(folder, f"{devices}-{processes}-{number}")
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            np.testing.assert_allclose(value, theirs[key], rtol=0, atol=EXACT, err_msg=key)
+        stages = zip(told["history"]["stages"], expected["history"]["stages"], strict=True)
+        for stage, other in stages:
+            for split in ("train", "validation"):
+                # Keras keeps the sums of metrics in float32.
+                assert stage[split] == pytest.approx(other[split], rel=1e-6)
+            assert stage["curves"].keys() == other["curves"].keys()
+            for metric, curve in stage["curves"].items():
+                assert curve == pytest.approx(other["curves"][metric], rel=1e-6), metric
+
+
+def test_each_process_keeps_its_share_of_the_rows(folder: Path) -> None:
+    """A quarter, and at most one row more of each of three splits."""
+    whole = results(folder, "1-1-0")[1]["held"]
+    shares = [results(folder, f"4-4-{number}")[1]["held"] for number in range(4)]
+    row = whole // 399
+    assert sum(shares) == whole
+    assert max(shares) <= whole / 4 + 3 * row
+
+
+@pytest.mark.parametrize("victim", [0, 2])
+def test_who_is_left_alone_says_so_and_leaves(runs: Runs, tmp_path: Path, victim: int) -> None:
+    """Killed between the first checkpoint and an end that never comes."""
+    run = tmp_path / "run"
+    done = runs.run(
+        folder=str(tmp_path),
+        processes=3,
+        epochs=10**6,
+        run_dir=str(run),
+        awaited=str(run / "checkpoints" / "current-b"),
+        kill=[victim, 0.1],
+    )
+    for number, end in enumerate(done["ends"]):
+        if number == victim:
+            assert end["code"] == -signal.SIGKILL
+            continue
+        assert end["late"] < 30
+        assert f"process {victim} is gone" in end["said"], end
+        assert end["code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("batches", "size", "devices"), [(3, 8, 4), (2, 7, 4), (1, 2, 4), (5, 6, 3)]
+)
+def test_an_exchange_brings_every_row_to_its_place(batches: int, size: int, devices: int) -> None:
+    """Followed by hand: what is sent, then what is taken of what came."""
+    rows = batches * size + 5
+    each, part = -(-rows // devices), -(-size // devices)
+    wanted = np.random.default_rng(1).permutation(rows)[: batches * size].reshape(batches, size)
+    plan = plan_exchange(wanted.astype(np.int32), devices, each)
+    kept = np.arange(each * devices).reshape(devices, each)
+    found = np.zeros((batches, devices * part), int)
+    for to in range(devices):
+        came = np.concatenate([kept[source][plan.send[source, to]] for source in range(devices)])
+        found[:, to * part : (to + 1) * part] = came[plan.take[to]].reshape(batches, part)
+    np.testing.assert_array_equal(found[:, :size], wanted)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def said(*options: str) -> subprocess.CompletedProcess[str]:
+    """What the command line says, and how it ends."""
+    return subprocess.run(
+        [sys.executable, "-c", "from layerwise.cli import main; main()", "run", "digits", *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=dict(os.environ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("--coordinator 127.0.0.1:{port} --processes 2 --process-id 1", "Nobody waited at"),
+        ("--coordinator 127.0.0.1:{port} --processes 3 --process-id 0", "missing: 1, 2"),
+        ("--coordinator 127.0.0.1:{port} --processes 3 --process-id 3", "must lie in 0 to 2"),
+        ("--coordinator nowhere --processes 3 --process-id 1", "HOST:PORT"),
+        ("--coordinator 127.0.0.1:{port} --processes 2", "go together"),
+    ],
+    ids=["nobody-there", "too-few", "no-such-number", "no-port", "half"],
+)
+def test_processes_that_do_not_meet_are_told_why(place: str, words: str) -> None:
+    options = place.format(port=free_port()).split()
+    done = said(*options, "--timeout", "1")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
