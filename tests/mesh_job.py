@@ -115,6 +115,8 @@ def work(order: dict[str, Any], count: int, number: int, port: int) -> None:
     np.savez(out / f"weights-{name}.npz", **weights)
     told = {"history": result.history.to_dict(), "held": held_bytes(result)}
     (out / f"told-{name}.json").write_text(json.dumps(told))
+    # As a process does that ends in the usual way.
+    jax.distributed.shutdown()
 
 
 def held_bytes(result: Any) -> int:

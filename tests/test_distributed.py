@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import keras
 import numpy as np
 import pytest
 
+from layerwise.distributed._link import Kind
+from layerwise.distributed._meeting import come_to, wait_for
 from layerwise.engine._deal import plan_exchange
+from layerwise.errors import InputError
 from mesh_job import Runs
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="runs on JAX alone")
@@ -118,6 +122,39 @@ def test_an_exchange_brings_every_row_to_its_place(batches: int, size: int, devi
         came = np.concatenate([kept[source][plan.send[source, to]] for source in range(devices)])
         found[:, to * part : (to + 1) * part] = came[plan.take[to]].reshape(batches, part)
     np.testing.assert_array_equal(found[:, :size], wanted)
+
+
+@pytest.mark.parametrize(
+    ("number", "facts", "words"),
+    [
+        (1, {"version of jax": "2"}, "another version of jax: 2 there, 1 in process 0"),
+        (5, {"version of jax": "1"}, "Process 5 is none of 0 to 2"),
+    ],
+)
+def test_who_does_not_fit_is_refused_on_both_sides(
+    number: int, facts: dict[str, str], words: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        first = pool.submit(wait_for, listener, {"version of jax": "1"}, 3, 5.0)
+        other = pool.submit(come_to, listener.getsockname(), number, facts, 5.0)
+        for side in (first, other):
+            with pytest.raises(InputError, match=words):
+                side.result()
+
+
+def test_a_stranger_at_the_door_is_not_taken_in() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        first = pool.submit(wait_for, listener, {}, 2, 20.0)
+        with socket.create_connection(listener.getsockname()) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        link = come_to(listener.getsockname(), 1, {}, 20.0)
+        (found,) = first.result().values()
+        link.send(Kind.DATA, b"hello")
+        assert found.receive() == (Kind.DATA, b"hello")
+        link.close()
+        with pytest.raises(EOFError):
+            found.receive()
+        found.close()
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
 """Several processes that work on one run: how they meet, talk, and notice that one is gone.
 
-`_link` sends messages over one connection, `_meeting` brings the processes together, `_peers` is
-what a run sees of the others, `_start` starts JAX in all of them.
+`_link` sends messages over one connection, `_meeting` brings the processes together, `_star`
+notices who is gone, `_peers` is what a run sees of the others, `_start` starts JAX in all of them.
 """
 
 from __future__ import annotations

@@ -143,13 +143,15 @@ def come_to(
         link.wait(max(end - time.monotonic(), 0.0) + 5.0)
         kind, content = link.receive()
     except (OSError, EOFError) as error:
+        link.close()
         raise InputError(
             f"Who waits at the coordinator {where} is no process of this run, or has left within "
             f"{seconds:g} s. Look at what process 0 says."
         ) from error
+    if kind == Kind.WELCOME:
+        link.wait(None)
+        return link
+    link.close()
     if kind == Kind.REFUSED:
         raise InputError(content.decode())
-    if kind != Kind.WELCOME:
-        raise InputError(f"Who waits at the coordinator {where} is no process of this run.")
-    link.wait(None)
-    return link
+    raise InputError(f"Who waits at the coordinator {where} is no process of this run.")

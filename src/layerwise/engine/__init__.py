@@ -3,7 +3,9 @@
 `_problem` says what a stage is; `_model` turns it into a Keras model whose output is its own loss;
 `_fit` gives that model to Keras, `_compiled` runs it as one program; `_order` deals the batches to
 both alike; `_rows` keeps rows on the device or streams them there, as `_allotment` says, by way of
-`_reader`; `_watch` is what they tell while they train, `_recall` what callbacks remember.
+`_reader`; `_watch` is what they tell while they train, `_recall` what callbacks remember. On
+several devices `_mesh` says what lies where, `_deal` and `_mesh_rows` move rows, `_mesh_program`
+and `_mesh_session` run the same steps.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import keras
 
 import layerwise
 from layerwise.datasets import Dataset
-from layerwise.engine import cores, layer_key
+from layerwise.engine import cores, devices, layer_key
 from layerwise.objectives import name_of
 from layerwise.optimizers import described
 from layerwise.training._settings import Settings, described_tuning
@@ -38,7 +38,7 @@ def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
         **_growth(settings),
         "data": data.describe(),
         "versions": _versions(),
-        "machine": {"processor": platform.machine(), "cores": cores()},
+        "machine": _machine(),
     }
 
 
@@ -56,6 +56,13 @@ def _growth(settings: Settings) -> dict[str, Any]:
         "augment": (None if augment is None else str(layer_key(augment(0))), None),
     }
     return {name: value for name, (value, usual) in told.items() if value != usual}
+
+
+def _machine() -> dict[str, Any]:
+    """What sums are split over, which moves their last bits."""
+    told = {"processor": platform.machine(), "cores": cores()}
+    several = len(devices())
+    return {**told, "devices": several} if several > 1 else told
 
 
 def _versions() -> dict[str, str]:
