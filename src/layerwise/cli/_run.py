@@ -21,7 +21,7 @@ from layerwise.history import History
 from layerwise.recipes import Options, Recipe, find_recipe
 from layerwise.recipes.images import ImageJob
 from layerwise.recipes.table import TableJob
-from layerwise.training import train
+from layerwise.training import own_share, train
 
 _JOBS: dict[str, type[TableJob | ImageJob]] = {job.key: job for job in (TableJob, ImageJob)}
 
@@ -53,6 +53,7 @@ def _start(
         "options": {key: str(v) if isinstance(v, Path) else v for key, v in given.items()},
         "command": shlex.join(["layerwise", *sys.argv[1:]]),
     }
+    data = own_share(data)
     result = train(data, **arguments, run_dir=RunFolder(folder, request))
     _print(recipe, result.history, folder, as_json=as_json)
 
@@ -87,6 +88,7 @@ def resume_run(folder: Path, changes: Mapping[str, Any], *, as_json: bool) -> No
     given = {name: value for name, value in changes.items() if value is not None}
     options = replace(Options.from_json(started.get("options")), **given)
     data, arguments = recipe.plan(options)
+    data = own_share(data)
     result = train(data, **arguments, run_dir=run)
     _print(recipe, result.history, folder, as_json=as_json)
 

@@ -36,7 +36,7 @@ def weighted(data: Dataset, class_weight: Mapping[Any, float]) -> Dataset:
     weight = weights[data.train.y]
     if data.train.sample_weight is not None:
         weight = weight * data.train.sample_weight
-    return replace(data, train=Split(data.train.x, data.train.y, weight))
+    return replace(data, train=Split(data.train.x, data.train.y, weight, data.train.whole))
 
 
 def few_labels(data: Dataset, count: int, validation_split: float, seed: int) -> Dataset:

@@ -17,6 +17,7 @@ from layerwise.training._arguments import read_arguments
 from layerwise.training._result import TrainResult as TrainResult
 from layerwise.training._run import run
 from layerwise.training._settings import listeners_from
+from layerwise.training._together import own_share as own_share
 
 _PLATEAU = Plateau(patience=3, min_delta=0.0)
 

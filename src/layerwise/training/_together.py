@@ -37,10 +37,22 @@ def shared(data: Dataset, settings: Settings) -> Dataset:
     Raises:
         InputError: the run asks for what several processes cannot do, or they have other data.
     """
+    if distributed.peers() is not None:
+        refuse_apart(data, settings)
+    return own_share(data)
+
+
+def own_share(data: Dataset) -> Dataset:
+    """This process's share of the data, where they are not cut yet; of the only process, all.
+
+    Who holds the whole no longer when training begins has the memory of the share alone.
+
+    Raises:
+        InputError: the processes have different data.
+    """
     peers = distributed.peers()
-    if peers is None:
+    if peers is None or data.part:
         return data
-    refuse_apart(data, settings)
     peers.begin()
     peers.same("data", data.fingerprint)
     return data.share(bounds)
