@@ -107,6 +107,25 @@ def test_who_is_left_alone_says_so_and_leaves(runs: Runs, tmp_path: Path, victim
         assert end["code"] == 1
 
 
+def test_a_signal_to_one_stops_all_at_the_same_step(runs: Runs, tmp_path: Path) -> None:
+    """As if each had got it; what was reached is kept."""
+    run = tmp_path / "run"
+    done = runs.run(
+        folder=str(tmp_path),
+        processes=2,
+        epochs=10**6,
+        run_dir=str(run),
+        awaited=str(run / "checkpoints" / "current-b"),
+        kill=[1, 0.1],
+        signal=signal.SIGTERM,
+    )
+    for end in done["ends"]:
+        assert end["said"].rstrip().endswith("SystemExit: 143"), end["said"]
+        assert end["late"] < 30
+    assert any((run / "checkpoints").glob("current-*"))
+    assert not list(run.glob("lock-*"))
+
+
 @pytest.mark.parametrize(
     ("batches", "size", "devices"), [(3, 8, 4), (2, 7, 4), (1, 2, 4), (5, 6, 3)]
 )
