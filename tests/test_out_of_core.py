@@ -86,12 +86,9 @@ def engines() -> dict[str, Engine]:
 
 def streaming(stage: Any, monkeypatch: pytest.MonkeyPatch, batches: int = 1) -> Engine:
     """An engine whose limit allows this stage so many batches at a time, and not all rows."""
-    from layerwise.engine import _rows
-
-    split = stage.train
-    size = batches * BATCH * deals.row_bytes(split)
-    monkeypatch.setattr(_rows, "piece_bytes", lambda *_: size)
-    monkeypatch.setattr("layerwise.engine._compiled.piece_bytes", lambda *_: size)
+    size = batches * BATCH * deals.row_bytes(stage.train)
+    for place in ("_allotment", "_rows", "_compiled"):
+        monkeypatch.setattr(f"layerwise.engine.{place}.piece_bytes", lambda *_: size)
     return make_engine("compiled", limit=1)
 
 
