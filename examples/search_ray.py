@@ -28,7 +28,7 @@ def main(fits: int = 6, epochs: int = 10, cpus: int | None = None) -> Randomized
         ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False)
     register_ray()
     search = RandomizedSearchCV(
-        layerwise.LayerwiseClassifier(epochs=epochs, random_state=0),
+        layerwise.LayerwiseClassifier(epochs=epochs, fine_tune=0, random_state=0),
         GRID,
         n_iter=fits,
         cv=3,
