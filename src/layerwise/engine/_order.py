@@ -22,8 +22,8 @@ from layerwise.datasets import Split
 CHUNK_BYTES = 1 << 20
 """Rows that are read together: a disk that turns loses a half of its time to finding them."""
 GROUP_BYTES = 512 << 20
-"""Rows that are shuffled together: they should find room in the system's cache of files. CIFAR-10 as
-floats has 491 MB, so the usual sets for comparison are permuted as a whole."""
+"""Rows that are shuffled together: they should find room in the system's cache of files. CIFAR-10
+as floats has 491 MB, so the usual sets for comparison are permuted as a whole."""
 
 
 def row_bytes(split: Split) -> int:
