@@ -64,7 +64,7 @@ def _a_step_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _quick_runs(monkeypatch: pytest.MonkeyPatch, engines: dict[str, Engine]) -> None:
     """Runs share their programs too, and spend no time on pictures and on the disk's own cache."""
-    monkeypatch.setattr(_arguments, "make_engine", lambda name: engines[name])
+    monkeypatch.setattr(_arguments, "make_engine", lambda name, *_: engines[name])
     monkeypatch.setattr(plots, "to_svg", lambda ax: "<svg/>")
     monkeypatch.setattr(report, "render", lambda *parts, **more: "<p>The report</p>")
     monkeypatch.setattr(_system, "sync", lambda path: None)
@@ -1073,14 +1073,14 @@ def test_weights_that_are_not_finite_are_found_within_one_call(
     monkeypatch: pytest.MonkeyPatch, seconds: float, steps: int
 ) -> None:
     """While the loss stays finite. The first call is one step, the second ends the training."""
-    from layerwise.engine import _session
+    from layerwise.engine import _rows, _session
 
     monkeypatch.setattr(_session, "_CALL_SECONDS", seconds)
     calls: list[int] = []
-    call = _session.Session._call
+    call = _rows.Resident.train
     monkeypatch.setattr(
-        _session.Session,
-        "_call",
+        _rows.Resident,
+        "train",
         lambda self, *a: (calls.append(1), call(self, *a))[1],
     )
     stage = problem(OVERFLOWING, epochs=1)
@@ -1298,7 +1298,7 @@ def many_stages(count: int, patch: pytest.MonkeyPatch) -> tuple[list[float], lis
     patch.setattr(_run, "display", watching)
     # One that knows no program from another test.
     engine = CompiledEngine()
-    patch.setattr(_arguments, "make_engine", lambda name: engine)
+    patch.setattr(_arguments, "make_engine", lambda *_: engine)
     jax.monitoring.register_event_duration_secs_listener(listener)
     try:
         how = arguments(epochs=1, max_depth=count, checkpoint_every=30.0)

@@ -293,7 +293,7 @@ def _mark_phases(mark: _Mark, stuck: bool) -> None:
     from layerwise.engine import _session
     from layerwise.engine._compiled import CompiledEngine
     from layerwise.engine._fit import FitEngine
-    from layerwise.engine._session import Session
+    from layerwise.engine._rows import Resident
     from layerwise.features import Features
     from layerwise.training import _finish, _loop, _run
 
@@ -312,17 +312,17 @@ def _mark_phases(mark: _Mark, stuck: bool) -> None:
     mark.wrap(RunFolder, "seal", "exporting")
     # Many short calls, and a checkpoint as often as it was asked for, however long one takes.
     _session._CALL_SECONDS, _journal._SHARE = 0.02, 1
-    original, compiled = Session._call, set()
+    original, compiled = Resident.train, set()
 
-    def call(self: Session, *arguments: Any) -> Any:
-        known = id(self.program) in compiled
-        compiled.add(id(self.program))
+    def train(self: Resident, *arguments: Any) -> Any:
+        known = id(self._program) in compiled
+        compiled.add(id(self._program))
         if stuck:
             time.sleep(_LONGEST)
         with mark.during("training" if known else "compiling"):
             return original(self, *arguments)
 
-    Session._call = call  # type: ignore[method-assign]
+    Resident.train = train  # type: ignore[method-assign]
 
 
 def _count_calls(mark: _Mark, order: Order) -> None:

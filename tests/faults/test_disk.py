@@ -43,7 +43,7 @@ def _engine() -> Engine:
 
 def hasten(patch: pytest.MonkeyPatch) -> None:
     """Runs that last a fifth of a second and write a checkpoint after every step."""
-    patch.setattr(_arguments, "make_engine", lambda name: _engine())
+    patch.setattr(_arguments, "make_engine", lambda *_: _engine())
     patch.setattr(_pages.plots, "to_svg", lambda ax: f"<svg>{'picture ' * 50}</svg>\n")
     patch.setattr(_pages.report, "render", lambda *facts: f"<html>{'word ' * 50}</html>\n")
     patch.setattr(_session, "_next_size", lambda steps, seconds: 1)

@@ -255,7 +255,7 @@ def test_a_hostile_run_json_is_refused(name: str, run: Path) -> None:
     write_sums(run, {"run.json": digest_file(run / "run.json")})
     resume_run_quietly(run)  # What is imported on first use is imported now.
     with listening() as heard, pytest.raises((InputError, DamagedError, TypeError)) as caught:
-        resume_run(run, None, as_json=True)
+        resume_run(run, {}, as_json=True)
     assert isinstance(caught.value, LayerwiseError)
     assert [e for e in harm(heard, run) if e[0] not in ("import", "compile", "exec")] == []
     assert not Path(MARKER).exists()
@@ -265,7 +265,7 @@ def resume_run_quietly(run: Path) -> None:
     import contextlib
 
     with contextlib.suppress(LayerwiseError):
-        resume_run(run, None, as_json=True)
+        resume_run(run, {}, as_json=True)
 
 
 @pytest.mark.parametrize("target", ["run.json", "SHA256SUMS"])

@@ -6,13 +6,14 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import InputError
 from layerwise.files._write import telling_of_a_full_disk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def scratch_array(
@@ -31,6 +32,8 @@ def scratch_array(
         DiskFullError: there is no room.
         InputError: the folder cannot be written.
     """
+    import numpy as np  # Not above: who is second in a run folder is told before slow imports.
+
     where = Path(tempfile.gettempdir()) if folder is None else folder
     size = math.prod(shape) * dtype.itemsize
     if not size:
