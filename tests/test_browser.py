@@ -145,13 +145,8 @@ PAGES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name == "everything" else pytest.param(name, marks=pytest.mark.slow)
-        for name in PAGES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
 def test_any_page_is_one_that_a_browser_shows_well(browser: Any, name: str, tmp_path: Path) -> None:
     history = PAGES[name]()
     seen = check(browser, draw(history, FACTS, "Because.", {})[1], tmp_path)
