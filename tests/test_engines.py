@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from layerwise.datasets import Split
-from layerwise.engine import Engine, Watch, make_engine, order
+from layerwise.engine import Engine, Watch, devices, make_engine, order
 from layerwise.errors import InputError
 from layerwise.history import StopReason
 from stages import BATCH, BLOCKS, OBJECTIVES, OPTIMIZERS, ROWS, Block, problem, rows, weights_of
@@ -351,6 +351,14 @@ def test_stateful_metrics_equal_keras(tmp_path: object) -> None:
     top2.update_state(stage.train.y, prediction)
     assert ours["auc"] == pytest.approx(float(auc.result()), abs=1e-5)
     assert ours["top2"] == pytest.approx(float(top2.result()), abs=1e-6)
+
+
+@pytest.mark.engines
+def test_every_backend_tells_its_devices() -> None:
+    """Those that the backend computes on; here there is one or more, the processor at least."""
+    names = devices()
+    assert names
+    assert all(name.partition(":")[0] in ("cpu", "gpu", "cuda") for name in map(str.lower, names))
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="about other backends")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 
 import keras
@@ -16,4 +17,8 @@ def cores() -> int:
 
 def devices() -> list[str]:
     """The devices of the backend, such as `"cpu:0"`."""
+    if keras.backend.backend() == "torch":
+        # Keras has no list of PyTorch's.
+        torch = importlib.import_module("torch")
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu:0"]
     return [str(device) for device in keras.distribution.list_devices()]
