@@ -231,7 +231,9 @@ def test_what_reads_fails_in_the_training(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_limit_below_the_least_names_what_is_needed(where: str) -> None:
     """And with what it names the stage trains, streamed."""
     stage = problem(BLOCKS[0])
-    with pytest.raises(InputError, match=r"`memory_limit` is 1MB, and .* needs (\d+)MB") as caught:
+    with pytest.raises(
+        InputError, match=r"`memory_limit` is 100 bytes, and .* needs (\d+)MB"
+    ) as caught:
         _start(where, make_engine("compiled", 100), stage)
     assert "16 rows" in str(caught.value)
     _start(where, make_engine("compiled", 1_000_000), stage)

@@ -86,7 +86,7 @@ def _order_bytes(split: Split) -> int:
 
 def _too_small(limit: int, needed: int, problem: Problem) -> InputError:
     return InputError(
-        f"`memory_limit` is {megabytes(limit)}, and this network needs {megabytes(SHARE * needed)} "
-        f"at least: half of it for weights, gradients, the optimizer and four batches of "
-        f"{problem.batch_size} rows. Allow more, or take smaller batches."
+        f"`memory_limit` is {limit:,} bytes, and this network needs "
+        f"{megabytes(SHARE * needed)} at least: half of it for weights, gradients, the optimizer "
+        f"and four batches of {problem.batch_size} rows. Allow more, or take smaller batches."
     )

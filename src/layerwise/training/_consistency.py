@@ -73,7 +73,7 @@ def _check_memory(settings: Settings, data: Dataset) -> None:
     limit, least = settings.memory_limit, Features.least(data.splits)
     if limit is not None and limit < least:
         raise InputError(
-            f"`memory_limit` is {megabytes(limit)}, and features are computed {megabytes(least)} "
+            f"`memory_limit` is {limit:,} bytes, and features are computed {megabytes(least)} "
             "at a time. Allow so many at least."
         )
 
