@@ -164,6 +164,17 @@ def test_what_nobody_can_count_is_said_to_be_unknown() -> None:
     assert meter.read()["operations"] is None
 
 
+def test_one_layer_on_rows_of_two_shapes() -> None:
+    """What was counted for one shape is not taken for another."""
+    if keras.backend.backend() != "jax":
+        pytest.skip("only JAX counts")
+    engine, layer = make_engine("compiled"), layers.Dense(4, use_bias=False)
+    layer.build((None, 3))
+    for shape, products in (((3,), 12), ((7, 3), 84), ((3,), 12)):
+        counted = engine.forward_operations(layer, shape, "float32")
+        assert counted == pytest.approx(2 * products, rel=0.1)
+
+
 def test_ledgers_of_replicates_together() -> None:
     one = {"seconds": {"training": 1.0}, "operations": 5.0, "feature_bytes": 3, "peak_bytes": None}
     two = {"seconds": {"training": 2.0, "caching": 1.0}, "operations": 6.0, "feature_bytes": 2,
