@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import pytest
 from layerwise.datasets import Split
 from layerwise.engine import Engine, Watch, make_engine, order
 from layerwise.engine import _order as deals
+from layerwise.engine._allotment import state_bytes
 from layerwise.errors import InputError
 from stages import BATCH, BLOCKS, ROWS, Block, problem, weights_of
 from test_resume import Notes, through_a_file
@@ -77,6 +79,15 @@ def test_each_row_comes_to_every_place() -> None:
 
 
 # --- the engine
+
+
+@on_jax
+def test_what_a_training_holds_beside_its_rows() -> None:
+    """Adam has two more numbers a weight; all that is there twice, and the gradients."""
+    stage = problem(BLOCKS[0])
+    weights = 4 * sum(math.prod(v.shape) for v in stage.model.trainable_variables)
+    few = 256  # Metrics, random states, the number of the step and the rate.
+    assert 0 <= state_bytes(stage) - (2 * 3 + 1) * weights < few
 
 
 @pytest.fixture(scope="module")
