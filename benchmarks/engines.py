@@ -4,7 +4,7 @@
     python benchmarks/engines.py cnn32 lstm --sides layerwise jax tensorflow --pairs 5
 
 Milliseconds a step of the same block and head on the same random rows, batch size and optimizer:
-the median over the epochs but the first, which compiles. Each measurement is a process of its own;
+the mean over the epochs but the first, which compiles. Each measurement is a process of its own;
 the order of the sides turns with every round. PyTorch has the dense stages alone. TensorFlow and
 PyTorch need the extras of these names; `--python` names an interpreter that has them.
 """
@@ -12,7 +12,6 @@ PyTorch need the extras of these names; `--python` names an interpreter that has
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import statistics
@@ -20,11 +19,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-CLASSES, EPOCHS = 10, 4
+CLASSES, EPOCHS = 10, 6
 SIDES = ("layerwise", "jax", "tensorflow", "torch")
 
 
@@ -80,8 +79,12 @@ def block_of(name: str) -> Any:
     return keras.Model(inside, layers.LayerNormalization()(layers.Add()([summed, wide])))
 
 
-def layerwise_epochs(name: str) -> list[float]:
-    """When each epoch of our engine ends."""
+Mark: TypeAlias = tuple[float, int]
+"""A moment, and how many epochs are done by then."""
+
+
+def layerwise_epochs(name: str) -> list[Mark]:
+    """When calls of our engine end, each of some epochs."""
     import layerwise  # noqa: F401 - it chooses the backend
 
     # isort: split
@@ -94,10 +97,10 @@ def layerwise_epochs(name: str) -> list[float]:
 
     class Marks(Watch):
         def __init__(self) -> None:
-            self.seconds: list[float] = []
+            self.seen: list[Mark] = []
 
         def epochs(self, done: int, logs: object) -> None:
-            self.seconds.append(time.perf_counter())
+            self.seen.append((time.perf_counter(), done))
 
     stage, block, objective = STAGES[name], block_of(name), Supervised()
     x, y = rows_of(stage)
@@ -117,10 +120,10 @@ def layerwise_epochs(name: str) -> list[float]:
         ),
         marks,
     )  # fmt: skip
-    return marks.seconds
+    return marks.seen
 
 
-def keras_epochs(name: str) -> list[float]:
+def keras_epochs(name: str) -> list[Mark]:
     """When each epoch of Keras' own loop ends, on the backend that the environment names."""
     import keras
     from keras import layers
@@ -128,10 +131,10 @@ def keras_epochs(name: str) -> list[float]:
     class Marks(keras.callbacks.Callback):
         def __init__(self) -> None:
             super().__init__()
-            self.seconds: list[float] = []
+            self.seen: list[Mark] = []
 
         def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-            self.seconds.append(time.perf_counter())
+            self.seen.append((time.perf_counter(), epoch + 1))
 
     stage = STAGES[name]
     x, y = rows_of(stage)
@@ -143,10 +146,10 @@ def keras_epochs(name: str) -> list[float]:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     marks = Marks()
     model.fit(x, y, batch_size=stage.batch, epochs=EPOCHS, verbose=0, callbacks=[marks])
-    return marks.seconds
+    return marks.seen
 
 
-def torch_epochs(name: str) -> list[float]:
+def torch_epochs(name: str) -> list[Mark]:
     """When each epoch of a plain eager loop ends: rows shuffled, Adam, cross-entropy."""
     import torch
     from torch import nn
@@ -156,8 +159,8 @@ def torch_epochs(name: str) -> list[float]:
     rows, labels = torch.from_numpy(x), torch.from_numpy(y).long()
     model = nn.Sequential(nn.Linear(stage.shape[0], 1000), nn.ReLU(), nn.Linear(1000, CLASSES))
     optimizer, loss_of = torch.optim.Adam(model.parameters()), nn.CrossEntropyLoss()
-    seconds = []
-    for _ in range(EPOCHS):
+    seen = []
+    for epoch in range(EPOCHS):
         right = 0
         for batch in torch.randperm(len(rows)).split(stage.batch):
             optimizer.zero_grad()
@@ -167,19 +170,19 @@ def torch_epochs(name: str) -> list[float]:
             optimizer.step()
             right += (outputs.argmax(1) == labels[batch]).sum()
         float(right)
-        seconds.append(time.perf_counter())
-    return seconds
+        seen.append((time.perf_counter(), epoch + 1))
+    return seen
 
 
 def measure(side: str, name: str) -> float:
     """Milliseconds a step, in this process."""
-    runs: dict[str, Callable[[str], list[float]]] = {
+    runs: dict[str, Callable[[str], list[Mark]]] = {
         "layerwise": layerwise_epochs,
         "torch": torch_epochs,
     }
-    ends = runs.get(side, keras_epochs)(name)
-    each = [after - before for before, after in itertools.pairwise(ends)]
-    return statistics.median(each) / STAGES[name].batches * 1000
+    seen = runs.get(side, keras_epochs)(name)
+    (begun, before), (ended, done) = seen[0], seen[-1]
+    return (ended - begun) / (done - before) / STAGES[name].batches * 1000
 
 
 def in_a_process(python: str, side: str, name: str) -> float:
