@@ -11,16 +11,19 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+import layerwise
 from layerwise.distributed._link import Kind
 from layerwise.distributed._meeting import come_to, wait_for
 from layerwise.engine._deal import plan_exchange
 from layerwise.errors import InputError
+from layerwise.training import _together
 from mesh_job import Runs
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="runs on JAX alone")
@@ -219,3 +222,27 @@ def test_processes_that_do_not_meet_are_told_why(place: str, words: str) -> None
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"engine": "fit"}, 'engine "fit"'),
+        ({"baseline": "full"}, "clock"),
+        ({"search_fraction": 0.5}, "search_fraction"),
+        ({"unlabeled": np.ones((5, 4))}, "without labels"),
+        ({"cache_dtype": "uint8"}, "uint8"),
+        ({"objective": "forward_forward"}, "views"),
+    ],
+    ids=["fit", "full", "search", "unlabeled", "uint8", "views"],
+)
+def test_what_several_processes_cannot_do_is_refused(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], word: str
+) -> None:
+    heard: list[BaseException] = []
+    peers = SimpleNamespace(leads=True, failed=heard.append)
+    monkeypatch.setattr(_together.distributed, "peers", lambda: peers)
+    x, y = np.random.default_rng(0).random((40, 4)), np.arange(40) % 2
+    with pytest.raises(InputError, match=word) as caught:
+        layerwise.train(x, y, block=lambda _: keras.layers.Dense(3, "relu"), verbose=0, **asked)
+    assert heard == [caught.value], "the others are told"
