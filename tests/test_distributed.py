@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,6 +185,19 @@ def test_a_stranger_at_the_door_is_not_taken_in() -> None:
         link.close()
         with pytest.raises(EOFError):
             found.receive()
+        found.close()
+
+
+def test_a_stranger_cannot_fill_the_memory() -> None:
+    """One that announces a long message is turned away, not waited for."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        first = pool.submit(wait_for, listener, {}, 2, 20.0)
+        with socket.create_connection(listener.getsockname(), timeout=3) as stranger:
+            stranger.sendall(struct.pack("!BQ", Kind.HELLO, 1 << 30))
+            assert stranger.recv(1) == b""
+        link = come_to(listener.getsockname(), 1, {}, 20.0)
+        (found,) = first.result().values()
+        link.close()
         found.close()
 
 

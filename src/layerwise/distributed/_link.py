@@ -50,15 +50,18 @@ class Link:
         with self._sending:
             self._socket.sendall(_HEADER.pack(kind, len(content)) + content)
 
-    def receive(self) -> tuple[Kind, bytes]:
+    def receive(self, most: int = _MOST) -> tuple[Kind, bytes]:
         """The next message.
+
+        Args:
+            most: bytes that it may have; who is not known yet must not fill the memory.
 
         Raises:
             EOFError: the other side is gone, or does not speak as we do.
             OSError: the connection is lost, or nothing came in time.
         """
         number, length = _HEADER.unpack(self._exactly(_HEADER.size))
-        if number not in list(Kind) or length > _MOST:
+        if number not in list(Kind) or length > most:
             raise EOFError
         return Kind(number), self._exactly(length)
 

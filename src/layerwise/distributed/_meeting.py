@@ -11,6 +11,8 @@ from typing import Any
 from layerwise.distributed._link import Kind, Link
 from layerwise.errors import InputError
 
+_MOST_HELLO = 1 << 16
+"""Bytes with which a process says who it is."""
 _AGAIN = 0.2
 """Seconds until a process that nobody waits for knocks again."""
 
@@ -66,7 +68,7 @@ def _admit(link: Link, links: dict[int, Link], facts: Mapping[str, Any], count: 
     """
     link.wait(5.0)
     try:
-        kind, content = link.receive()
+        kind, content = link.receive(_MOST_HELLO)
         told = json.loads(content)
         number, theirs = int(told["number"]), dict(told["facts"])
     except (OSError, EOFError, ValueError, KeyError, TypeError):
