@@ -21,9 +21,11 @@ CASES: dict[str, dict[str, Any]] = {
     "depthwise": {"x": (40, 24, 24, 4), "w": (3, 3, 1, 4), "feature_group_count": 4},
     "a part left over": {"x": (41, 24, 24, 3), "w": (3, 3, 3, 4)},
     "small": {"x": (4, 6, 6, 3), "w": (3, 3, 3, 4)},
+    "large images": {"x": (5, 160, 160, 33), "w": (3, 3, 33, 2)},
+    "large images, strided": {"x": (9, 160, 160, 17), "w": (3, 3, 17, 2), "strides": (2, 1)},
 }
 WHOLE = {"depthwise", "small"}
-"""Those that are not summed over parts."""
+"""Those that are not computed in parts."""
 
 
 def gradients_of(case: dict[str, Any]) -> Any:
