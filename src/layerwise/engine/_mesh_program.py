@@ -40,7 +40,7 @@ class MeshProgram(Program):
             self._some_steps, static_argnames="size", donate_argnums=0, out_shardings=whole
         )
         self._looks = jax.jit(self._some_looks, static_argnames="size", out_shardings=whole)
-        self.results = jax.jit(self._results, out_shardings=whole)
+        self.results = jax.jit(self.step.results, out_shardings=whole)
 
     def score(self, state: State, deals: Iterable[Deal]) -> Array:
         """The metrics over all rows of some deals, in inference mode: `(metrics,)`."""
@@ -67,14 +67,17 @@ class MeshProgram(Program):
             The state, whether it is finite, and the largest of what was asked for, `(n,)`.
         """
         state = lax.fori_loop(
-            first, stop, lambda step, state: self._step(state, self._at(rows, step, size)), state
+            first,
+            stop,
+            lambda step, state: self.step.train(state, self._at(rows, step, size)),
+            state,
         )
-        return state, self._finite(state), asks.max(axis=0)
+        return state, self.step.finite(state), asks.max(axis=0)
 
     def _some_looks(self, state: State, rows: Data, count: Any, *, size: int) -> list[Any]:
         def look(step: Any, metrics: list[Any]) -> list[Any]:
             batch = self._at(rows, step, size)
-            return self._look({**state, "metrics": metrics}, batch)["metrics"]
+            return self.step.look({**state, "metrics": metrics}, batch)["metrics"]
 
         return lax.fori_loop(0, count, look, state["metrics"])
 

@@ -5,7 +5,6 @@ Its steps are those of `_program`, gathered in the same way, so that both end wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,30 +12,22 @@ import jax.numpy as jnp
 from jax import lax
 
 from layerwise.engine._batch import Data, State, batch_of, slice_of
+from layerwise.engine._step import Step
 
 
 class PieceProgram:
     """Training and evaluation, piece by piece. All pieces of a split have one shape.
 
     Args:
-        step, look: from a state and a batch to a state: of training, of evaluation.
-        finite: whether a state is finite.
-        results: the numbers that metrics have come to.
+        step: what one batch does.
         batch_size: rows a step.
     """
 
-    def __init__(
-        self,
-        step: Callable[[State, Data], State],
-        look: Callable[[State, Data], State],
-        finite: Callable[[State], Any],
-        results: Callable[[list[Any]], Any],
-        batch_size: int,
-    ) -> None:
-        self._step, self._see, self._finite, self._batch = step, look, finite, batch_size
+    def __init__(self, step: Step, batch_size: int) -> None:
+        self._step, self._batch = step, batch_size
         self.train = jax.jit(self._train, donate_argnums=0, static_argnames="rest")
         self.look = jax.jit(self._look, static_argnames="rest")
-        self.results = jax.jit(results)
+        self.results = jax.jit(step.results)
 
     def _train(
         self, state: State, data: Data, order: Any, steps: Any, flags: Any, *, rest: int
@@ -59,17 +50,17 @@ class PieceProgram:
         state = lax.fori_loop(
             steps[0],
             steps[1],
-            lambda step, state: self._step(state, batch_of(data, order, step * size, size)),
+            lambda step, state: self._step.train(state, batch_of(data, order, step * size, size)),
             {**state, "metrics": metrics},
         )
         if rest:
             state = lax.cond(
                 flags[1],
-                lambda state: self._step(state, batch_of(data, order, steps[1] * size, rest)),
+                lambda state: self._step.train(state, batch_of(data, order, steps[1] * size, rest)),
                 lambda state: state,
                 state,
             )
-        return state, self._finite(state)
+        return state, self._step.finite(state)
 
     def _look(self, state: State, data: Data, steps: Any, partial: Any, *, rest: int) -> list[Any]:
         """The metrics after so many full batches more, and a partial one where it follows."""
@@ -77,13 +68,13 @@ class PieceProgram:
         state = lax.fori_loop(
             0,
             steps,
-            lambda step, state: self._see(state, slice_of(data, step * size, size)),
+            lambda step, state: self._step.look(state, slice_of(data, step * size, size)),
             state,
         )
         if rest:
             state = lax.cond(
                 partial,
-                lambda state: self._see(state, slice_of(data, steps * size, rest)),
+                lambda state: self._step.look(state, slice_of(data, steps * size, rest)),
                 lambda state: state,
                 state,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from layerwise._random import Stream, derive
@@ -64,28 +64,15 @@ def read_arguments(
     limit = None if memory_limit is None else bytes_from("memory_limit", memory_limit)
     if limit is not None:
         return_freed_memory()
-    if isinstance(x, Dataset):
-        belongs = (y, validation_data, test_data, sample_weight, unlabeled, unlabeled_label)
-        if any(given is not None for given in belongs):
-            raise InputError(
-                "A Dataset brings its own labels, weights and splits. Pass `y`, "
-                "`validation_data`, `test_data`, `sample_weight`, `unlabeled` and "
-                "`unlabeled_label` to `Dataset.from_arrays`."
-            )
-        data = x
-    else:
-        data = Dataset.from_arrays(
-            x,
-            y,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            test_data=test_data,
-            sample_weight=sample_weight,
-            seed=seed,
-            unlabeled=unlabeled,
-            unlabeled_label=unlabeled_label,
-            memory_limit=limit,
-        )
+    parts = {
+        "y": y,
+        "validation_data": validation_data,
+        "test_data": test_data,
+        "sample_weight": sample_weight,
+        "unlabeled": unlabeled,
+        "unlabeled_label": unlabeled_label,
+    }
+    data = _dataset(x, parts, validation_split=validation_split, seed=seed, memory_limit=limit)
     if class_weight is not None:
         data = data.with_class_weight(class_weight)
     augmentation = augmentation_from(augment)
@@ -116,6 +103,19 @@ def read_arguments(
     )
     check_consistency(settings, data)
     return data, settings
+
+
+def _dataset(x: Any, parts: Mapping[str, Any], **options: Any) -> Dataset:
+    """The data of a run: a `Dataset` as it is, or one of arrays."""
+    if not isinstance(x, Dataset):
+        return Dataset.from_arrays(x, **parts, **options)
+    if any(given is not None for given in parts.values()):
+        raise InputError(
+            "A Dataset brings its own labels, weights and splits. Pass `y`, `validation_data`, "
+            "`test_data`, `sample_weight`, `unlabeled` and `unlabeled_label` to "
+            "`Dataset.from_arrays`."
+        )
+    return x
 
 
 def _augmented(

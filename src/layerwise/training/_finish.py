@@ -40,13 +40,7 @@ def finish(
         DivergedError: no stage is usable.
     """
     data = replicas[0].data
-    depth = settings.depth_rule.select(history)
-    if depth is None:
-        raise DivergedError(
-            f"Every stage diverged: in stage 1 {history.stages[0].message}. Lower the learning "
-            'rate, pass `on_divergence="retry"`, scale the inputs, or try another seed.'
-        )
-    history.selected_depth = depth
+    history.selected_depth = depth = _usable_depth(settings, history)
     split, _, metric = history.monitor.partition(".")
     values = _values(getattr(history.stages[depth - 1], split)[metric])
     grown: Sequence[Replica | None] = [
@@ -68,15 +62,9 @@ def finish(
         )
     if settings.baseline != "none":
         history.baseline = compare(replicas[best], history, journal, listen)
-    pictures: dict[str, str] = {}
-    if settings.diagnostics and data.part:
-        listen(Noted("No diagnostics: they need all rows in one process, and each has its share."))
-    elif settings.diagnostics:
-        chosen = models[best]
-        assert chosen is not None
-        history.diagnostics, pictures = diagnose(
-            replicas[best], chosen, depth, settings.diagnostics, listen
-        )
+    chosen = models[best]
+    assert chosen is not None
+    pictures = _diagnosed(replicas[best], chosen, depth, history, listen)
     return TrainResult(
         history=history,
         models=models,
@@ -86,6 +74,30 @@ def finish(
         _drawn=pictures,
         _replicas=replicas,
     )
+
+
+def _usable_depth(settings: Settings, history: History) -> int:
+    depth = settings.depth_rule.select(history)
+    if depth is None:
+        raise DivergedError(
+            f"Every stage diverged: in stage 1 {history.stages[0].message}. Lower the learning "
+            'rate, pass `on_divergence="retry"`, scale the inputs, or try another seed.'
+        )
+    return depth
+
+
+def _diagnosed(
+    replica: Replica, model: keras.Model, depth: int, history: History, listen: Listener
+) -> dict[str, str]:
+    """What the settings want to know of the network: numbers go to the history, pictures back."""
+    wanted = replica.settings.diagnostics
+    if not wanted:
+        return {}
+    if replica.data.part:
+        listen(Noted("No diagnostics: they need all rows in one process, and each has its share."))
+        return {}
+    history.diagnostics, pictures = diagnose(replica, model, depth, wanted, listen)
+    return pictures
 
 
 def _tuned(

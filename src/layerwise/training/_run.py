@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from layerwise import depth as depths
 from layerwise import distributed, plots, signals
@@ -87,9 +87,8 @@ def _run(
         ]
         # The first stage is grown before anything is written: it proves that the arguments fit.
         metrics = replicas[0].prepare()
-        history = History(
-            depth_rule=str(settings.depth_rule), monitor=_monitor(settings.monitor, metrics, data)
-        )
+        monitor = _monitor(settings.monitor, metrics, data)
+        history = History(depth_rule=str(settings.depth_rule), monitor=monitor)
         room = Room(replicas[0].stage_bytes, settings.deepest * settings.replicates)
         # Both cost a look at all the data, and are for the folder alone.
         facts, pictures = ({}, {}) if folder.path is None else _shown(data, settings)
@@ -97,31 +96,53 @@ def _run(
         try:
             with folder.opened(facts, settings.checkpoint_every, room, listen, kept) as own:
                 journal = own if peers is None or run_dir is None else SharedJournal(own, peers)
-                listen(_started(settings, history.monitor, facts, pictures))
-                try:
-                    result = _grow_and_finish(replicas, settings, history, journal, listen)
-                    if peers is not None:
-                        peers.finish()
-                    folder.keep_model(result.model)
-                    _keep_exits(folder, result)
-                except (KeyboardInterrupt, signals.Stopped) as stop:
-                    result = _interrupted(stop, replicas, settings, history, journal, listen)
-                else:
-                    finished = RunFinished(
-                        history.to_dict(), depths.explain(history), result._drawn
-                    )
-                    with signals.deferred():
-                        _tell((folder.listen, show), finished)
-                        folder.seal()
-                        journal.close()
-                        _forget_features(replicas, store)
-                    signals.check()
-                    # What fails or hangs in a listener cannot undo a run that is whole.
-                    _tell(listeners, finished)
+                growth = _Growth(replicas, settings, history, journal, listen)
+                listen(_started(settings, monitor, facts, pictures))
+                result = _to_the_end(growth, folder, store, (folder.listen, show), listeners)
         except (KeyboardInterrupt, signals.Stopped, DiskFullError) as stop:
             stop.add_note(folder.how_to_resume)
             raise
     result.run_dir = folder.path
+    return result
+
+
+class _Growth(NamedTuple):
+    """A run that has been opened: what grows, and who is told."""
+
+    replicas: Sequence[Replica]
+    settings: Settings
+    history: History
+    journal: Journal
+    listen: Listener
+
+
+def _to_the_end(
+    growth: _Growth,
+    folder: RunFolder | NoFolder,
+    store: Store | None,
+    own: Sequence[Listener],
+    listeners: Sequence[Listener],
+) -> TrainResult:
+    """Grow and finish; seal the folder before the user's listeners hear of the end."""
+    peers = distributed.peers()
+    try:
+        result = _grow_and_finish(growth)
+        if peers is not None:
+            peers.finish()
+        folder.keep_model(result.model)
+        _keep_exits(folder, result)
+    except (KeyboardInterrupt, signals.Stopped) as stop:
+        return _interrupted(stop, growth)
+    history = growth.history
+    finished = RunFinished(history.to_dict(), depths.explain(history), result._drawn)
+    with signals.deferred():
+        _tell(own, finished)
+        folder.seal()
+        growth.journal.close()
+        _forget_features(growth.replicas, store)
+    signals.check()
+    # What fails or hangs in a listener cannot undo a run that is whole.
+    _tell(listeners, finished)
     return result
 
 
@@ -168,13 +189,8 @@ def _folder(run_dir: str | Path | RunFolder | None) -> RunFolder | NoFolder:
     return NoFolder() if run_dir is None else run_dir
 
 
-def _grow_and_finish(
-    replicas: Sequence[Replica],
-    settings: Settings,
-    history: History,
-    journal: Journal,
-    listen: Listener,
-) -> TrainResult:
+def _grow_and_finish(growth: _Growth) -> TrainResult:
+    replicas, settings, history, journal, listen = growth
     if settings.search_fraction is not None:
         settings, history.search = search_depth(
             replicas, settings, settings.search_fraction, history.monitor, journal, listen
@@ -189,28 +205,22 @@ def _grow_and_finish(
     return result
 
 
-def _interrupted(
-    stop: BaseException,
-    replicas: Sequence[Replica],
-    settings: Settings,
-    history: History,
-    journal: Journal,
-    listen: Listener,
-) -> TrainResult:
+def _interrupted(stop: BaseException, growth: _Growth) -> TrainResult:
     """Keep what was reached; in a notebook hand it back, elsewhere let the interruption go on.
 
     A script that was interrupted should end, a notebook should have its networks.
     """
-    journal.flush()
+    settings, history = growth.settings, growth.history
+    growth.journal.flush()
     history.stop_reason = RunStopReason.INTERRUPTED
-    listen(RunFinished(history.to_dict(), "The run was interrupted."))
+    growth.listen(RunFinished(history.to_dict(), "The run was interrupted."))
     usable = settings.depth_rule.select(history) if history.stages else None
     leaves = isinstance(stop, signals.Stopped) and stop.leaves
     if usable is None or leaves or not _interactive():
         raise stop
     signals.forget()
     plain = dataclasses.replace(settings, fine_tune=None, baseline="none")
-    return finish(replicas, plain, history, Journal(), listen)
+    return finish(growth.replicas, plain, history, Journal(), growth.listen)
 
 
 def _interactive() -> bool:

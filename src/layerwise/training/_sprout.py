@@ -98,28 +98,14 @@ def sprout(
     what = f"The block of depth {depth}"
     moved, shape, dtype = _moved(settings, view, depth, stages)
     features = attach(newest, shape, dtype, what, block_seed)
-    if not newest.trainable_variables:
-        raise InputError(
-            f"{what} ({newest.name}) has nothing to train. Join it with the layer that follows: "
-            "`keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(256)])` is one block."
-        )
+    objective = settings.objective(depth)
+    _check(newest, what, objective, view)
     if stages:
         _initialise(settings.init, newest, path(stages), view)
     block = newest
     if moved:
         block = keras.Sequential([*moved, newest])
         attach(block, view.shape, view.dtype, what)
-    objective = settings.objective(depth)
-    if needs_targets(objective) and view.data.labels is None:
-        raise InputError(
-            f'The objective "{name_of(objective)}" needs labels. Pass `y`, or another objective '
-            'such as "reconstruction".'
-        )
-    if has_views(objective) != view.has_views:
-        raise InputError(
-            f'"{name_of(objective)}" and the objective of depth 1 cannot be mixed: only one of '
-            "them trains on views of its own."
-        )
     head = grow_head(settings, objective, view.targets(), depth, features, head_seed)
     policy: str = settings.head
     if head is not None:
@@ -138,6 +124,25 @@ def sprout(
         optimizer=slowed(settings.optimizer(depth), slower),
         parameters=_trainable(block, head),
     )
+
+
+def _check(newest: keras.Layer, what: str, objective: Objective, view: View) -> None:
+    """Refuse a block that cannot learn, and an objective that these features cannot serve."""
+    if not newest.trainable_variables:
+        raise InputError(
+            f"{what} ({newest.name}) has nothing to train. Join it with the layer that follows: "
+            "`keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(256)])` is one block."
+        )
+    if needs_targets(objective) and view.data.labels is None:
+        raise InputError(
+            f'The objective "{name_of(objective)}" needs labels. Pass `y`, or another objective '
+            'such as "reconstruction".'
+        )
+    if has_views(objective) != view.has_views:
+        raise InputError(
+            f'"{name_of(objective)}" and the objective of depth 1 cannot be mixed: only one of '
+            "them trains on views of its own."
+        )
 
 
 def _moved(

@@ -9,6 +9,7 @@ from functools import cache
 import keras
 
 from layerwise._random import Stream
+from layerwise._typing import Shape
 from layerwise.checkpoint import Journal
 from layerwise.engine import Problem
 from layerwise.finetune import FineTune, Tuned
@@ -58,11 +59,7 @@ def _trunk(
 ) -> tuple[Stage | None, float]:
     """All blocks, trained together; None where they diverged. And what earlier sessions took."""
     settings, objective = replica.settings, replica.settings.objective(depth)
-    shape, dtype, blocks = view.shape, view.dtype, []
-    for frozen in path(replica.stages[:depth]):
-        block, shape = duplicate(frozen.layer, shape, dtype)
-        dtype = block.compute_dtype
-        blocks.append(block)
+    blocks, shape, dtype = _copies(replica, view, depth)
     trunk = keras.Sequential(blocks)
     attach(trunk, view.shape, view.dtype, "The trunk")
     seed = replica.seed(Stream.TRUNK)
@@ -101,6 +98,16 @@ def _trunk(
         return None, result.seconds_before
     moved = tuple(Frozen.of(block) for block in blocks)
     return Stage(depth=depth, blocks=moved, head=head, predictor=None), result.seconds_before
+
+
+def _copies(replica: Replica, view: View, depth: int) -> tuple[list[keras.Layer], Shape, str]:
+    """Blocks that may move, the frozen ones stay as they are; shape and type of their output."""
+    shape, dtype, blocks = view.shape, view.dtype, []
+    for frozen in path(replica.stages[:depth]):
+        block, shape = duplicate(frozen.layer, shape, dtype)
+        dtype = block.compute_dtype
+        blocks.append(block)
+    return blocks, shape, dtype
 
 
 def _classifier(
