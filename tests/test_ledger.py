@@ -87,7 +87,23 @@ def test_bytes_of_features(run: layerwise.TrainResult) -> None:
 
 
 def test_nobody_counts_where_nobody_reads() -> None:
-    assert grown(None).history.stages[0].ledger["operations"] is None
+    ledger = grown(None).history.stages[0].ledger
+    assert ledger["operations"] is None
+    assert ledger["matrix_rate"] is None
+
+
+def test_the_rate_that_stages_are_measured_against_is_that_of_numpy(
+    run: layerwise.TrainResult,
+) -> None:
+    """Within a factor of 30: other work, other libraries, and flags that hinder the compiler."""
+    a, best = np.ones((1024, 1024), np.float32), np.inf
+    for _ in range(3):
+        started = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - started)
+    rates = {stage.ledger["matrix_rate"] for stage in run.history.stages}
+    assert len(rates) == 1
+    assert 1 / 30 < rates.pop() * best / (2 * 1024**3) < 30
 
 
 def test_a_frame_has_a_column_for_each_part(run: layerwise.TrainResult) -> None:
@@ -176,12 +192,13 @@ def test_one_layer_on_rows_of_two_shapes() -> None:
 
 
 def test_ledgers_of_replicates_together() -> None:
-    one = {"seconds": {"training": 1.0}, "operations": 5.0, "feature_bytes": 3, "peak_bytes": None}
-    two = {"seconds": {"training": 2.0, "caching": 1.0}, "operations": 6.0, "feature_bytes": 2,
-           "peak_bytes": 7}  # fmt: skip
+    one = {"seconds": {"training": 1.0}, "operations": 5.0, "matrix_rate": None,
+           "feature_bytes": 3, "peak_bytes": None}  # fmt: skip
+    two = {"seconds": {"training": 2.0, "caching": 1.0}, "operations": 6.0, "matrix_rate": 9.0,
+           "feature_bytes": 2, "peak_bytes": 7}  # fmt: skip
     assert together([one, two]) == {
-        "seconds": {"training": 3.0, "caching": 1.0}, "operations": 11.0, "feature_bytes": 3,
-        "peak_bytes": 7,
+        "seconds": {"training": 3.0, "caching": 1.0}, "operations": 11.0, "matrix_rate": 9.0,
+        "feature_bytes": 3, "peak_bytes": 7,
     }  # fmt: skip
     assert together([one, {**two, "operations": None}])["operations"] is None
 

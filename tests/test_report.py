@@ -17,6 +17,7 @@ from layerwise.history import score_of
 from layerwise.report import chance_explains, format_metric, render, verdict
 from layerwise.report._comparison import comparison_rows
 from layerwise.report._format import format_bytes, format_count
+from layerwise.report._page import environment
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
@@ -93,6 +94,16 @@ def test_the_price_of_growing_is_that_of_all_stages_for_one_replicate() -> None:
     assert (grown.seconds, grown.compiling, grown.operations) == (18.0, 3.5, 225.0)
     assert (grown.peak_bytes, grown.epochs, grown.parameters) == (9, 6, 4321)
     assert (rival.name, rival.seconds, rival.chosen) == ("end to end", 2.0, False)
+
+
+def test_a_stage_tells_its_share_of_what_the_machine_reaches() -> None:
+    show = environment().filters["share"]
+    spent = {"compiling": 5.0, "training": 1.5, "caching": 0.5}
+    assert show({"seconds": spent, "operations": 100.0, "matrix_rate": 200.0}) == "25%"
+    # Kept by an earlier version, not counted, not there.
+    for ledger in ({"operations": 1.0}, {"operations": None, "matrix_rate": None}, {}):
+        assert show({"seconds": spent, "operations": None, **ledger}) == ""
+    assert show(None) == ""
 
 
 def test_a_unit_begins_at_one_of_it() -> None:

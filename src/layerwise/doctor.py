@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
 import layerwise
 from layerwise import files
 from layerwise.datasets import load_dataset
-from layerwise.engine import cores, devices
+from layerwise.engine import cores, devices, matrix_rate
 from layerwise.history import score_of
 from layerwise.training import train
 
@@ -43,7 +42,7 @@ def examine(out: Path) -> dict[str, str]:
         "backend": keras.backend.backend(),
         "devices": ", ".join(devices()),
         "cores": str(cores()),
-        "matrix products": f"{_rate() / 1e9:,.0f} GFLOP/s in float32",
+        "matrix products": f"{matrix_rate() / 1e9:,.0f} GFLOP/s in float32",
         "self-test": _self_test(),
         **{f"extra {name}": _extra(name, adds) for name, adds in _EXTRAS.items()},
         f"room at {out}": f"{free / 2**30:.1f} GB: stages of up to "
@@ -51,20 +50,8 @@ def examine(out: Path) -> dict[str, str]:
     }
 
 
-_SIDE = 1024
 _GOOD = 0.85
 """Accuracy that the self-test must pass; it reaches 0.98 and more."""
-
-
-def _rate() -> float:
-    """Floating-point operations a second of a product of two square matrices, the best of five."""
-    a = keras.ops.ones((_SIDE, _SIDE), "float32")
-    best = np.inf
-    for _ in range(5):
-        started = time.perf_counter()
-        keras.ops.convert_to_numpy(keras.ops.matmul(a, a))
-        best = min(best, time.perf_counter() - started)
-    return 2 * _SIDE**3 / best
 
 
 def _self_test() -> str:

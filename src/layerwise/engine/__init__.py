@@ -3,7 +3,8 @@
 `_problem` says what a stage is; `_model` turns it into a Keras model whose output is its own loss;
 `_fit` gives that model to Keras, `_compiled` runs it as one program; `_order` deals the batches to
 both alike; `_rows` keeps rows on the device or streams them there, as `_allotment` says, by way of
-`_reader`; `_watch` is what they tell while they train, `_recall` what callbacks remember. On
+`_reader`; `_watch` is what they tell while they train, `_recall` what callbacks remember, `_rate`
+what the machine can do. On
 several devices `_mesh` says what lies where, `_deal` and `_mesh_rows` move rows, `_mesh_program`
 and `_mesh_session` run the same steps.
 """
@@ -26,6 +27,7 @@ from layerwise.engine._problem import Problem as Problem
 from layerwise.engine._problem import Result as Result
 from layerwise.engine._problem import finite_weights as finite_weights
 from layerwise.engine._problem import metric_names as metric_names
+from layerwise.engine._rate import matrix_rate as matrix_rate
 from layerwise.engine._recall import UnstorableError as UnstorableError
 from layerwise.engine._watch import Snapshot as Snapshot
 from layerwise.engine._watch import Watch as Watch

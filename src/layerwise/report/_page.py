@@ -81,6 +81,7 @@ def environment() -> jinja2.Environment:
         "words": lambda text: str(text).replace("_", " "),
         "operations": lambda ledger: (ledger or {}).get("operations"),
         "rate": _rate,
+        "share": _share,
     }
     made.filters |= filters
     return made
@@ -100,6 +101,12 @@ def _rate(ledger: Mapping[str, Any] | None) -> float | None:
         return None
     spent = sum(ledger["seconds"].values()) - ledger["seconds"].get("compiling", 0.0)
     return ledger["operations"] / spent if spent > 0 else None
+
+
+def _share(ledger: Mapping[str, Any] | None) -> str:
+    """The rate beside that of the machine's own matrix products, in percent."""
+    rate, reached = _rate(ledger), (ledger or {}).get("matrix_rate")
+    return "" if rate is None or not reached else f"{100 * rate / reached:.0f}%"
 
 
 def _kinds_of_seconds(history: Mapping[str, Any]) -> list[str]:

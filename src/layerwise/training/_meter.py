@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from layerwise.engine import Engine, Problem, Result, compile_seconds
+from layerwise.engine import Engine, Problem, Result, compile_seconds, matrix_rate
 from layerwise.growth import Frozen
 from layerwise.peak import forget_peak, peak_bytes
 
@@ -87,6 +87,7 @@ class Meter:
         return {
             "seconds": {name: max(0.0, spent) for name, spent in sorted(self._seconds.items())},
             "operations": self._operations,
+            "matrix_rate": None if self._operations is None else matrix_rate(),
             "feature_bytes": self._feature_bytes,
             "peak_bytes": peak_bytes() if self._sees_peak else None,
         }
@@ -96,12 +97,14 @@ def together(ledgers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The ledger of several replicates: sums, and the largest of what is held at a time."""
     names = {name for ledger in ledgers for name in ledger["seconds"]}
     counted = [ledger["operations"] for ledger in ledgers]
+    rates = [ledger["matrix_rate"] for ledger in ledgers if ledger.get("matrix_rate")]
     peaks = [ledger["peak_bytes"] for ledger in ledgers if ledger["peak_bytes"] is not None]
     return {
         "seconds": {
             n: sum(ledger["seconds"].get(n, 0.0) for ledger in ledgers) for n in sorted(names)
         },
         "operations": None if None in counted else sum(counted),
+        "matrix_rate": max(rates, default=None),
         "feature_bytes": max(ledger["feature_bytes"] for ledger in ledgers),
         "peak_bytes": max(peaks, default=None),
     }
