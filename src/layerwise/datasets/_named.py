@@ -78,9 +78,7 @@ def _from_zero_to_one(data: Dataset) -> Dataset:
     def scaled(split: Split | None) -> Split | None:
         if split is None:
             return None
-        x = split.x.astype(np.float32)
-        x /= 255
-        return replace(split, x=x)
+        return replace(split, x=np.divide(split.x, np.float32(255), dtype=np.float32))
 
     train = scaled(data.train)
     assert train is not None

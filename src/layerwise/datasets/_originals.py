@@ -4,8 +4,12 @@ also through Keras."""
 from __future__ import annotations
 
 import gzip
+import hashlib
+import io
 import os
 import pickle
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import InputError
-from layerwise.files import digest_file
 
 Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
 
@@ -66,25 +69,31 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Pair, Pair
         return _from_keras(name)
     folder_name, sums = _FOLDERS[name]
     folder = Path(root) / folder_name
-    for file, expected in sums.items():
-        path = folder / file
-        if not path.is_file():
+    for file in sums:
+        if not (folder / file).is_file():
             raise InputError(
-                f"{path} is missing. The data folder must hold {folder_name}/ with the original "
-                f"files {', '.join(sums)}."
+                f"{folder / file} is missing. The data folder must hold {folder_name}/ with the "
+                f"original files {', '.join(sums)}."
             )
-        found = digest_file(path, "md5")
-        if found != expected:
+
+    def checked(file: str) -> bytes:
+        data = (folder / file).read_bytes()
+        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if found != sums[file]:
             raise InputError(
-                f"{path} is not the original file: its MD5 is {found}, expected {expected}."
+                f"{folder / file} is not the original file: its MD5 is {found}, expected "
+                f"{sums[file]}."
             )
-    return {"cifar10": _cifar, "abalone": _abalone}.get(name, _idx)(folder)
+        return data
+
+    with ThreadPoolExecutor() as threads:
+        files = dict(zip(sums, threads.map(checked, sums), strict=True))
+    return {"cifar10": _cifar, "abalone": _abalone}.get(name, _idx)(files)
 
 
-def _idx(folder: Path) -> tuple[Pair, Pair]:
+def _idx(files: Mapping[str, bytes]) -> tuple[Pair, Pair]:
     def read(kind: str, header: int) -> NDArray[Any]:
-        with gzip.open(folder / kind) as stream:
-            return np.frombuffer(stream.read(), np.uint8, offset=header)
+        return np.frombuffer(gzip.decompress(files[kind]), np.uint8, offset=header)
 
     def pair(part: str) -> Pair:
         images = read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
@@ -93,21 +102,25 @@ def _idx(folder: Path) -> tuple[Pair, Pair]:
     return pair("train"), pair("t10k")
 
 
-def _cifar(folder: Path) -> tuple[Pair, Pair]:
-    def read(file: str) -> Pair:
-        # The MD5 of the file matched, so this pickle is the one that everybody has.
-        batch = pickle.loads((folder / file).read_bytes(), encoding="bytes")
-        images = np.asarray(batch[b"data"]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        return np.ascontiguousarray(images), np.asarray(batch[b"labels"], np.int32)
+def _cifar(files: Mapping[str, bytes]) -> tuple[Pair, Pair]:
+    def read(names: list[str]) -> Pair:
+        # The MD5 of these bytes matched, so these pickles are the ones that everybody has.
+        parts = [pickle.loads(files[name], encoding="bytes") for name in names]
+        labels = np.concatenate([np.asarray(part[b"labels"], np.int32) for part in parts])
+        images, begin = np.empty((len(labels), 32, 32, 3), np.uint8), 0
+        for part in parts:
+            planes = np.asarray(part[b"data"]).reshape(-1, 3, 32, 32)
+            images[begin : begin + len(planes)] = planes.transpose(0, 2, 3, 1)
+            begin += len(planes)
+        return images, labels
 
-    parts = [read(f"data_batch_{i}") for i in range(1, 6)]
-    train = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
-    return train, read("test_batch")
+    return read([f"data_batch_{i}" for i in range(1, 6)]), read(["test_batch"])
 
 
-def _abalone(folder: Path) -> tuple[Pair, Pair]:
+def _abalone(files: Mapping[str, bytes]) -> tuple[Pair, Pair]:
     """Sex as three columns of 0 and 1, seven measurements; the number of rings."""
-    rows = np.genfromtxt(folder / "abalone.data", dtype=str, delimiter=",")
+    text = io.BytesIO(files["abalone.data"])
+    rows = np.genfromtxt(text, dtype=str, delimiter=",")
     sex = rows[:, :1] == np.array([["F", "I", "M"]])
     x = np.concatenate([sex, rows[:, 1:-1]], axis=1, dtype=np.float32, casting="unsafe")
     y = rows[:, -1].astype(np.float32)
