@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from layerwise import files
-from layerwise.checkpoint._difference import where_they_differ
+from layerwise.checkpoint._difference import compare
 from layerwise.checkpoint._events import EventLog
 from layerwise.checkpoint._journal import Journal, KeptJournal
 from layerwise.checkpoint._network import EXITS, keep_network
@@ -28,8 +28,6 @@ ARTEFACTS = (RUN, HISTORY, MODEL, DEPTH, REPORT)
 PREPARATION = "preparation.json"
 """Of a run on a table or images alone: what turns them into the network's inputs."""
 _RUN_LIMIT = 16 << 20
-_MAY_DIFFER = ("versions", "machine")
-"""Facts that a resume may find changed: it says so and goes on."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class RunFolder:
                 self._facts = self.started_with()
                 if (self.path / "checkpoints").is_symlink():
                     raise DamagedError(f"{self.path / 'checkpoints'} leads out of the run folder.")
-                self._compare(facts, listen)
+                compare(self.path, self._facts, facts, listen)
             else:
                 # Another process may have been quicker between the claim and the lock.
                 files.claim_folder(self.path)
@@ -251,29 +249,3 @@ class RunFolder:
         """Vouch for the files of the finished run: from now on it counts as finished."""
         names = dict.fromkeys((*ARTEFACTS, *self._pages.names, *self._more))
         write_sums(self.path, {name: files.digest_file(self.path / name) for name in names})
-
-    def _compare(self, facts: Mapping[str, Any], listen: Listener) -> None:
-        """Refuse to go on with another run than the one that was started."""
-        for name, new in facts.items():
-            old = self._facts.get(name)
-            if old == new:
-                continue
-            if name not in _MAY_DIFFER:
-                raise InputError(
-                    f"The run in {self.path} was started with another {_difference(name, old, new)}"
-                )
-            listen(
-                Noted(
-                    f"The last bits may differ from those of an uninterrupted run: {name} "
-                    f"{old} then, {new} now."
-                )
-            )
-
-
-def _difference(name: str, old: Any, new: Any) -> str:
-    """The first part of a fact that differs, by name."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        key = next(key for key in [*old, *new] if old.get(key) != new.get(key))
-        return _difference(f"{name}.{key}", old.get(key), new.get(key))
-    then, now = where_they_differ(repr(old), repr(new))
-    return f"`{name}`: {then} then, {now} now. Pass what it was started with."

@@ -22,6 +22,9 @@ _PER_DEPTH = {
     "dead": "dead units",
 }
 
+_SHOWN = {"columns": 200, "warnings": 50}
+"""Of a table, so many on the page."""
+
 
 def render(
     history: Mapping[str, Any],
@@ -59,6 +62,7 @@ def render(
         per_depth={key: title for key, title in _PER_DEPTH.items() if key in diagnostics},
         diagnostics=diagnostics,
         drawn=_drawn(diagnostics),
+        found=_found(facts.get("findings")),
         spent=_kinds_of_seconds(history),
         pictures={title: on_page(svg, f"p{i}") for i, (title, svg) in enumerate(pictures.items())},
     )  # fmt: skip
@@ -145,6 +149,18 @@ def _drawn(diagnostics: Mapping[str, Any]) -> dict[str, str]:
     if "gradients" in diagnostics:
         found["gradients"] = plots.gradient_curves(diagnostics["gradients"]["curves"])
     return {name: on_page(plots.to_svg(ax), name) for name, ax in found.items()}
+
+
+def _found(findings: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What a table's columns hold: as many as can be looked at, and how many there are beside."""
+    if findings is None:
+        return None
+    shown = dict(findings)
+    for name, most in _SHOWN.items():
+        hidden = len(findings[name]) - most
+        shown[name] = findings[name][:most]
+        shown[f"more_{name}"] = findings[f"more_{name}"] + max(0, hidden)
+    return shown
 
 
 def _curves(history: Mapping[str, Any], name: str) -> str:

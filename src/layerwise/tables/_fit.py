@@ -127,14 +127,16 @@ def _learn(
         code = learn_numbers(name, kind.name, column.values)
     if kind.warning:
         learned.warnings.append(kind.warning)
-    if tells_the_target(column, labels, target):
+    leak = tells_the_target(column, labels, target)
+    if leak:
         learned.warnings.append(
             f"The column {name!r} tells the target {target.name!r} outright: each of its values "
             f"stands for one of the target's. If it is not known beforehand, leave it out with "
             f"`--drop {name}`."
         )
     learned.codes.append(code)
-    learned.found.append(Found(name, kind.name, _detail(kind, code), missing, len(code.features)))
+    size = len(code.features)
+    learned.found.append(Found(name, kind.name, _detail(kind, code), missing, size, leak))
 
 
 def _detail(kind: Kind, code: Code) -> str:

@@ -18,7 +18,9 @@ from layerwise.training._settings import Settings, described_tuning
 
 def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
     """The facts of a run, ready for JSON. A resume must be given the same."""
-    tuning = settings.fine_tune
+    tuning, found = settings.fine_tune, data.findings
+    # Of images the findings say nothing that is not in `data`.
+    columns = {} if found is None or not found.columns else {"findings": found.describe()}
     return {
         "schema": 1,
         "seed": settings.seed,
@@ -37,6 +39,7 @@ def run_facts(data: Dataset, settings: Settings) -> dict[str, Any]:
         "optimizer": described(settings.optimizer(1)),
         **_growth(settings),
         "data": data.describe(),
+        **columns,
         "versions": _versions(),
         "machine": _machine(),
     }
