@@ -409,12 +409,20 @@ def test_what_a_new_table_brings_is_reported():
     expected = (code.median - code.mean) / code.scale
     assert made[5, preparation.features.index("ratio")] == pytest.approx(expected, abs=1e-6)
     text = " ".join(report.sentences("new.csv"))
-    for fragment in ("'more'", "4 rows", "'pink'", "1 missing values of 'ratio'"):
+    for fragment in ("'more'", "4 rows", "'pink'", "1 missing value of 'ratio'"):
         assert fragment in text
     with pytest.raises(InputError, match=r"It lacks 'colour', 'size'|It lacks 'size', 'colour'"):
         preparation.transform(new.drop(columns=["colour", "size"]))
-    with pytest.raises(InputError, match=r"'ratio' held numbers in training\. Row 1 holds 'many'"):
-        preparation.transform(new.assign(ratio="many"))
+    # The row that is wrong is named, not the first of those that became texts beside it.
+    mixed = pd.Series(["1.5", "2", None, "many"] * 5, index=new.index)
+    dates = pd.Series(pd.Timestamp("2026-01-01"), index=new.index)
+    for column, said in (
+        (mixed, r"Row 4 holds the text 'many'"),
+        (mixed.where(mixed != "many"), r"Row 1 holds the text '1\.5'"),
+        (dates, r"Row 1 holds the date 2026-01-01"),
+    ):
+        with pytest.raises(InputError, match=rf"'ratio' held numbers in training\. {said}"):
+            preparation.transform(new.assign(ratio=column))
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "frame"])

@@ -79,7 +79,12 @@ def parts_of(
         test_split, told = _test(test, preparation, labels, new)
         more += told
     if len(rest):
-        more.insert(0, f"{len(rest)} rows have no target: they join the rows without labels.")
+        rows = (
+            "1 row has no target: it joins"
+            if len(rest) == 1
+            else f"{len(rest)} rows have no target: they join"
+        )
+        more.insert(0, f"{rows} the rows without labels.")
     name = Path(source).stem if isinstance(source, str | os.PathLike) else "table"
     return Parts(
         _split(arrays[0], goal.labels(truth), labels),

@@ -16,8 +16,8 @@ from layerwise.checkpoint import load, load_exits, read_finished
 from layerwise.errors import InputError, complaint
 from layerwise.service._formats import FORMATS, Format, Job
 from layerwise.service._out import check_out
-from layerwise.service._parity import check, predicted, sample
-from layerwise.service._prepared import preparation_text
+from layerwise.service._parity import MOST_ROWS, RANDOM_ROWS, check, predicted, sample
+from layerwise.service._prepared import first_inputs, preparation_text
 
 _RUN_LIMIT = 16 << 20
 
@@ -31,15 +31,19 @@ class Exported:
         difference: between what it and the run's network predict: the largest, as a part of the
             largest output.
         rows: how many were compared.
+        own_rows: how many of these were the user's own.
         opened_by: what opened the file for that.
         preparation: what turns rows of a table into inputs, where the run was on one.
+        notes: what the user's own rows have that the training rows had not, in sentences.
     """
 
     file: Path
     difference: float
     rows: int
+    own_rows: int
     opened_by: str
     preparation: Path | None
+    notes: tuple[str, ...]
 
 
 def export(
@@ -49,14 +53,15 @@ def export(
     *,
     exits: bool = False,
     rows: Any = None,
+    data: Any = None,
     replace: bool = False,
     layers: Mapping[str, Callable[..., keras.Layer]] | None = None,
 ) -> Exported:
     """Write the chosen network of a finished run as one file, and see that it predicts the same.
 
-    The file is opened again by what will open it elsewhere, and predicts 64 random rows and those
-    in `rows`. Where its outputs differ from the network's by more than 1e-5 of the largest output
-    no file is left.
+    The file is opened again by what will open it elsewhere, and predicts 64 random rows and your
+    own, in `rows` or in `data`. Where its outputs differ from the network's by more than 1e-5 of
+    the largest output no file is left.
 
     Args:
         run_dir: the run folder.
@@ -68,12 +73,14 @@ def export(
         exits: what every depth predicts, as outputs `depth_1`, `depth_2`, ..., before any
             fine-tuning.
         rows: `(n, *shape)`, inputs of the network to compare on as well; the first 1,024.
+        data: a table with the columns of the run's, as a path or a frame, or an image, or a folder
+            of images: compare on these, too, by way of the run's preparation; the first 1,024.
         replace: whether a file that is there may be replaced.
         layers: your own layer classes by name, where the network has some.
 
     Raises:
-        InputError: there is no finished run, the file is there or cannot be written, or a layer has
-            no form in the format.
+        InputError: there is no finished run, the file is there or cannot be written, `data` lacks a
+            column, or a layer has no form in the format.
         DamagedError: the run's files are not what was written.
         MissingDependencyError: the format needs a package.
         LayerwiseError: the file predicts otherwise.
@@ -101,14 +108,28 @@ def export(
     if not replace:
         _refuse_what_is_there(file, beside, preparation)
     chosen.require()
+    own, notes = _own_rows(folder, rows, data)
     network = load_exits(folder, layers) if exits else load(folder, layers)
-    x = sample(network, rows)
+    x = sample(network, own)
     expected = predicted(network, x)
     difference = _write(Job(network, facts, layers), chosen, file, x, expected)
     if preparation is not None:
         files.write_bytes(beside, preparation)
     kept = None if preparation is None else beside
-    return Exported(file, difference, len(x), chosen.opened_by, kept)
+    count = len(x) - RANDOM_ROWS
+    return Exported(file, difference, len(x), count, chosen.opened_by, kept, tuple(notes))
+
+
+def _own_rows(folder: Path, rows: Any, data: Any) -> tuple[Any, list[str]]:
+    """The user's own inputs to compare on, or None; and what was noticed in them."""
+    if data is None:
+        return rows, []
+    if rows is not None:
+        raise InputError(
+            "`rows` are inputs of the network, and `data` is what the run's preparation makes such "
+            "of: pass one of them."
+        )
+    return first_inputs(folder, data, MOST_ROWS)
 
 
 def _refuse_what_is_there(file: Path, beside: Path, preparation: bytes | None) -> None:

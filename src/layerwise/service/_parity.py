@@ -17,7 +17,7 @@ LIMIT = 1e-5
 """Most that an exported network may differ, as a part of its largest output: some ten times what
 float32 loses in a deep network."""
 RANDOM_ROWS = 64
-_MOST = 1024
+MOST_ROWS = 1024
 """Rows of the user's own that are compared."""
 _BATCH = 256
 
@@ -54,7 +54,7 @@ def sample(network: keras.Model, rows: Any = None) -> NDArray[Any]:
     if given.shape[1:] != shape[1:] or given.dtype.kind not in "biuf":
         expected = f"be numbers of shape (n, {', '.join(map(str, shape[1:]))})"
         raise InputError(complaint("rows", expected, f"{given.dtype} of shape {given.shape}"))
-    return np.concatenate([drawn.astype(dtype), given[:_MOST].astype(dtype)])
+    return np.concatenate([drawn.astype(dtype), given[:MOST_ROWS].astype(dtype)])
 
 
 def predicted(network: keras.Model, x: NDArray[Any]) -> dict[str, NDArray[Any]]:

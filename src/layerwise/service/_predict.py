@@ -18,7 +18,7 @@ from layerwise.datasets import ImagePreparation
 from layerwise.errors import InputError
 from layerwise.service._out import check_out
 from layerwise.service._predict_images import predict_images
-from layerwise.service._prepared import network_of, preparation_of
+from layerwise.service._prepared import network_of, preparation_of, said_name
 from layerwise.tables import Preparation, Target, require_pyarrow
 
 _BATCH = 1024
@@ -105,8 +105,7 @@ def _predict_table(
     rows, report = preparation.transform_with_report(source)
     network = network_of(folder, (len(preparation.features),))
     outputs = np.asarray(network.predict(rows, batch_size=_BATCH, verbose=0))
-    name = str(source) if isinstance(source, str | os.PathLike) else "The table"
-    return outputs, report.sentences(name)
+    return outputs, report.sentences(said_name(source))
 
 
 def _check_out(file: Path, source: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import InputError
-from layerwise.tables._column import Column
+from layerwise.tables._column import Column, is_number
 
 Floats: TypeAlias = NDArray[np.float32]
 Rows: TypeAlias = NDArray[np.integer]
@@ -84,14 +84,19 @@ class NumberCode:
 
 
 def _as_numbers(column: Column) -> NDArray[np.float64]:
-    if column.stored == "nothing":
-        return np.full(len(column.values), np.nan)
-    for row, value in enumerate(column.values, 1):
-        if value is not None:
-            raise InputError(
-                f"The column {column.name!r} held numbers in training. Row {row} holds {value!r}. "
-                "Mend the value, or leave it empty for missing."
-            )
+    """NaN for each row; whatever else such a column holds is refused.
+
+    Raises:
+        InputError: with the first value that is no number, or is one that is written as a text.
+    """
+    present = [(row, value) for row, value in enumerate(column.values, 1) if value is not None]
+    bad = [(row, value) for row, value in present if not is_number(value)]
+    for row, value in bad or present:
+        written = f"the date {value}" if column.stored == "date" else f"the text {value!r}"
+        raise InputError(
+            f"The column {column.name!r} held numbers in training. Row {row} holds {written}. Mend "
+            "the value, or leave it empty for missing."
+        )
     return np.full(len(column.values), np.nan)
 
 

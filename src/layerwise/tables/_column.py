@@ -138,3 +138,16 @@ def _is_missing(value: Any) -> bool:
         return value is None or bool(value != value)
     except (TypeError, ValueError):
         return type(value).__name__ == "NAType"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a column that is no column of numbers could be read as one.
+
+    >>> [is_number(value) for value in ("1.5", "1,5", datetime.date(2026, 1, 1))]
+    [True, False, False]
+    """
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.errors import InputError
-from layerwise.tables._column import Column
+from layerwise.tables._column import Column, is_number
 
 LONG_TEXT = 60
 """Characters on average, above which texts are prose and no categories."""
@@ -89,11 +89,11 @@ def _of_texts(column: Column, values: NDArray[np.object_], *, asked: bool) -> Ki
     length = sum(len(text) * count for text, count in counts.items()) / total
     if len(counts) > max(FEW_TEXTS, total / 2) or length > LONG_TEXT:
         example = first if len(first) <= 40 else f"{first[:40]}..."
-        if all(_is_number(text) for text in counts):
+        if all(is_number(text) for text in counts):
             return Kind("text", refusal=f"numbers that are written as texts, such as {example!r}")
         return Kind("text", refusal=f"free text: {len(counts)} values such as {example!r}")
     warning = ""
-    numeric = sum(count for text, count in counts.items() if _is_number(text))
+    numeric = sum(count for text, count in counts.items() if is_number(text))
     if numeric > total / 2:
         warning = f"The column {column.name!r} holds numbers and texts: taken as categories."
     return _category(counts, warning)
@@ -111,21 +111,13 @@ def _numbers_gone_wrong(column: Column, counts: Counter[str]) -> str:
     commas = [text for text in counts if _WITH_COMMA.fullmatch(text)]
     if sum(counts[text] for text in commas) > total / 2:
         return f"numbers with a comma, such as {commas[0]!r}: write them with a point alone"
-    numeric = [text for text in counts if _is_number(text)]
+    numeric = [text for text in counts if is_number(text)]
     if len(numeric) <= FEW_NUMBERS or sum(counts[text] for text in numeric) <= total / 2:
         return ""
-    bad = [(i, text) for i, text in enumerate(column.values, 1) if text and not _is_number(text)]
+    bad = [(i, text) for i, text in enumerate(column.values, 1) if text and not is_number(text)]
     if not bad:  # As of zip codes in a frame: whose type says text means it.
         return ""
     return f"numbers, but row {bad[0][0]} holds {bad[0][1][:40]!r}: mend that value or leave it out"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_finite(column: Column) -> None:

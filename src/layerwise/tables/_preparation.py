@@ -53,14 +53,17 @@ class Report:
             said.append(f"{where}: ignored {named(self.extra)}, not in the training table.")
         for name, values in (self.unseen or {}).items():
             examples = named([value for value, _ in values.most_common(3)])
+            rows = "1 row has" if values.total() == 1 else f"{values.total()} rows have"
             said.append(
-                f"{where}: {values.total()} rows have a value of {name!r} that the training rows "
+                f"{where}: {rows} a value of {name!r} that the training rows "
                 f"did not have, such as {examples}: it says nothing to the network."
             )
         for name, count in (self.filled or {}).items():
+            one = count == 1
             said.append(
-                f"{where}: {count} missing values of {name!r}, which the training rows always "
-                "had, are filled with the median."
+                f"{where}: {'1 missing value' if one else f'{count} missing values'} of {name!r}, "
+                f"which the training rows always had, {'is' if one else 'are'} filled with the "
+                "median."
             )
         return said
 
