@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 ARTEFACTS = {"run.json", "history.json", "model.keras", "depth.svg", "report.html"}
+"""Of every run."""
+PREPARATION = "preparation.json"
+"""Of a run on a table as well."""
 PHASES = (
     "starting",
     "growing",
@@ -149,9 +152,22 @@ def without_seconds(value: Any) -> Any:
     return value
 
 
-def result_of(folder: Path) -> tuple[str, Any]:
+def result_of(folder: Path) -> tuple[str, Any, str]:
     """What must be the same however often the run was stopped."""
-    return weights_of(folder), without_seconds(json.loads((folder / "history.json").read_text()))
+    history = without_seconds(json.loads((folder / "history.json").read_text()))
+    kept = folder / PREPARATION
+    return weights_of(folder), history, kept.read_text() if kept.exists() else ""
+
+
+def artefacts_of(folder: Path) -> set[str]:
+    """The files that this run has when it is finished; its `run.json` must be there."""
+    on_table = "findings" in json.loads((folder / "run.json").read_text())
+    return ARTEFACTS | ({PREPARATION} if on_table else set())
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the run is finished, and all its files are whole."""
+    return (folder / "run.json").exists() and vouched_for(folder) == artefacts_of(folder)
 
 
 def vouched_for(folder: Path) -> set[str]:
@@ -173,13 +189,14 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def assert_finished(folder: Path) -> None:
-    """The five files and their hashes are there, and beside them the log, each stage in it once."""
+    """The files and their hashes are there, and beside them the log, each stage in it once."""
+    artefacts = artefacts_of(folder)
     beside = {"SHA256SUMS", "checkpoints", "events.jsonl"}
-    assert {path.name for path in folder.iterdir()} == {*ARTEFACTS, *beside}
+    assert {path.name for path in folder.iterdir()} == {*artefacts, *beside}
     lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     ends = [line["depth"] for line in lines if line["event"] == "stage_finished"]
     assert ends == list(range(1, len(ends) + 1))
-    assert vouched_for(folder) == ARTEFACTS
+    assert vouched_for(folder) == artefacts
     assert leftovers(folder) == []
     assert list(folder.glob("checkpoints/current-*")) == []
 
@@ -188,7 +205,7 @@ def assert_resumable(folder: Path) -> None:
     """The request and every checkpoint are whole, those of all stages in the history among them."""
     assert "run.json" in vouched_for(folder)
     # Of a finished run, what was in progress is being removed.
-    hidden = (".", "current-") if vouched_for(folder) == ARTEFACTS else (".",)
+    hidden = (".", "current-") if is_done(folder) else (".",)
     found = [path for path in folder.glob("checkpoints/*") if not path.name.startswith(hidden)]
     for path in found:
         seal, _, body = (path / "manifest.json").read_bytes().partition(b"\n")
@@ -205,6 +222,25 @@ def _mark_of(folder: str) -> Path:
 
 
 # From here on: what runs in the server and in the processes that it forks.
+
+
+def table_of(folder: Path) -> Path:
+    """A small CSV file, the same for every process: missing values, a category, two classes."""
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    lines = ["size,age,colour,label"]
+    for _ in range(200):
+        size, age = rng.normal(), rng.integers(20, 60)
+        colour = rng.choice(["red", "green", "blue", ""])
+        label = "yes" if size + (colour == "red") > 0.3 else "no"
+        lines.append(f"{'' if rng.random() < 0.1 else size},{age},{colour},{label}")
+    path = folder.with_name(f"{folder.name}.csv")
+    # In one step: this process may be killed at any instant.
+    unfinished = path.with_suffix(".new")
+    unfinished.write_text("\n".join(lines) + "\n")
+    unfinished.replace(path)
+    return path
 
 
 def arguments_of(job: str, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
@@ -235,6 +271,7 @@ def arguments_of(job: str, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     how |= {
         "endless": {"epochs": lambda depth: 50 if depth == 1 else 10**7, "max_depth": 2},
         "small": {"epochs": 400, "max_depth": 2, "baseline": "none"},
+        "table": {"epochs": 400, "max_depth": 2, "baseline": "none", "test_data": None},
         "supervised": {"epochs": 400, "max_depth": 3, "fine_tune": tune(1e-3, epochs=300)},
         "reconstruction": {
             "objective": "reconstruction",
@@ -252,6 +289,8 @@ def arguments_of(job: str, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
             "callbacks": [stop("val_loss", patience=4, restore_best_weights=True)],
         },
     }[job]
+    if job == "table":
+        return layerwise.Dataset.from_table(table_of(folder), target="label"), None, how
     return x[:320], y[:320], how
 
 

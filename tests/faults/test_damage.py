@@ -11,7 +11,7 @@ import shutil
 import signal
 import string
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -81,10 +81,23 @@ def copied(runs: tuple[Path, tuple[str, Any]], tmp_path: Path) -> Callable[[str]
     return copy
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, Any]]:
+    """The same as `runs` on a table, whose preparation is kept: folders of the same names."""
+    root = tmp_path_factory.mktemp("tables")
+    with pytest.MonkeyPatch.context() as patch:
+        hasten(patch)
+        expected = train(root / "finished", on_table=True)
+        hooked = Listening(root / "interrupted", hook=interrupt_in(depth=2))
+        with pytest.raises(StoppedHereError):
+            train(hooked, on_table=True)
+    return root, expected
+
+
 def resumed(folder: Path) -> tuple[tuple[str, Any], list[str]]:
     """How a resume ends, and what it notes."""
     run = Listening(folder, resume=True)
-    ended = train(run)
+    ended = train(run, on_table="findings" in run.started_with())
     assert RunFolder(folder, resume=True).damaged() == []
     assert leftovers(folder) == []
     return ended, run.notes
@@ -110,6 +123,10 @@ def artefacts(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+_REMADE = ("history.json", "preparation.json")
+"""Nothing vouches for them before a run is finished: every session writes them anew."""
+
+
 def is_found(folder: Path, path: Path) -> bool:
     """Whether the reader of a file says that it is not what was written."""
     run = RunFolder(folder, resume=True)
@@ -121,8 +138,8 @@ def is_found(folder: Path, path: Path) -> bool:
     except DamagedError as error:
         return str(error).endswith(".")
     if damaged is None:
-        # Without the mark of a finished run all is made again; `history.json` is always.
-        return path.name in ("SHA256SUMS", "history.json")
+        # Without the mark of a finished run all is made again; these two are always.
+        return path.name in ("SHA256SUMS", *_REMADE)
     return path.name in damaged or (path.name == "SHA256SUMS" and damaged != [])
 
 
@@ -140,46 +157,63 @@ def ends_as_it_would(folder: Path, path: Path, expected: tuple[str, Any]) -> boo
 
 
 def strike(
-    runs: tuple[Path, tuple[str, Any]],
-    copied: Callable[[str], Path],
+    campaigns: Sequence[tuple[Path, tuple[str, Any]]],
+    folder: Path,
     count: int,
     cut: bool,
     every: int,
 ) -> None:
-    """Damage copies of both runs; resume `every` so many of them."""
+    """Damage copies of runs, finished and interrupted ones; resume `every` so many of them."""
     rng = random.Random(count)
     for struck in range(count):
-        folder = copied(("finished", "interrupted")[struck % 2])
+        root, expected = campaigns[struck // 2 % len(campaigns)]
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(root / ("finished", "interrupted")[struck % 2], folder, symlinks=True)
+        finished = struck % 2 == 0
         path = rng.choice(artefacts(folder))
         done = damage(path, rng, cut)
-        where = f"{folder.name}: {path.relative_to(folder)}, {done}"
-        # Nothing vouches for the log, nor for the history of a run that is not finished.
-        whole = path.name != "history.json" or folder.name == "finished"
-        whole = whole and path.name != "events.jsonl"
+        where = f"{struck}: {path.relative_to(folder)}, {done}"
+        # Nothing vouches for the log, nor for what every session of a run writes anew.
+        whole = (finished or path.name not in _REMADE) and path.name != "events.jsonl"
         assert not whole or is_found(folder, path), where
         if struck % every == 0:
-            assert ends_as_it_would(folder, path, runs[1]), where
+            assert ends_as_it_would(folder, path, expected), where
 
 
 @pytest.mark.parametrize(("cut", "count"), [(False, 50), (True, 10)], ids=["flips", "cuts"])
 def test_damage_is_found_and_mended(
     runs: tuple[Path, tuple[str, Any]],
-    copied: Callable[[str], Path],
+    tables: tuple[Path, tuple[str, Any]],
+    tmp_path: Path,
     cut: bool,
     count: int,
 ) -> None:
-    strike(runs, copied, count, cut, every=3)
+    strike((runs, tables), tmp_path / "run", count, cut, every=3)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["flip", "cut"])
+@pytest.mark.parametrize("kind", ["finished", "interrupted"])
+def test_a_damaged_preparation_is_made_again(
+    tables: tuple[Path, tuple[str, Any]], tmp_path: Path, kind: str, cut: bool
+) -> None:
+    folder = Path(shutil.copytree(tables[0] / kind, tmp_path / "run", symlinks=True))
+    path = folder / "preparation.json"
+    damage(path, random.Random(7), cut)
+    if kind == "finished":
+        assert RunFolder(folder, resume=True).damaged() == [path.name]
+    assert ends_as_it_would(folder, path, tables[1])
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("cut", "count"), [(False, 1000), (True, 200)], ids=["flips", "cuts"])
 def test_much_damage_is_found_and_mended(
     runs: tuple[Path, tuple[str, Any]],
-    copied: Callable[[str], Path],
+    tables: tuple[Path, tuple[str, Any]],
+    tmp_path: Path,
     cut: bool,
     count: int,
 ) -> None:
-    strike(runs, copied, count, cut, every=1)
+    strike((runs, tables), tmp_path / "run", count, cut, every=1)
     what = "files cut short" if cut else "flipped bits"
     print(f"FAULTS | {what} | {count} | all found, 0 different final hashes")  # noqa: T201
 

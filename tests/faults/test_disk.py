@@ -21,6 +21,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 import layerwise
@@ -119,11 +120,28 @@ def weights_of(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
+def table(rows: int = 100) -> layerwise.Dataset:
+    """From a frame with missing values and a category."""
+    x, y = data(rows)
+    size = np.where(np.arange(rows) % 9 == 4, np.nan, x[:, 0])
+    colours, labels = np.array(["red", "green", "blue"]), np.array(["no", "yes"])
+    frame = {"size": size, "age": x[:, 1], "colour": colours[np.arange(rows) % 3], "y": labels[y]}
+    return layerwise.Dataset.from_table(pd.DataFrame(frame), target="y")
+
+
 def train(folder: RunFolder | Path, rows: int = 100, **changes: Any) -> tuple[str, Any]:
-    """Run and give what must be the same however often the run was stopped."""
+    """Run and give what must be the same however often the run was stopped.
+
+    `on_table=True` is a run on a table, whose preparation must be the same as well.
+    """
     how = arguments(**changes)
-    result = layerwise.train(*data(rows, how.pop("inputs", 4)), run_dir=folder, **how)
-    return weights_of(result.model), without_seconds(result.history.to_dict())
+    on_table = how.pop("on_table", False)
+    given = (table(rows),) if on_table else data(rows, how.pop("inputs", 4))
+    result = layerwise.train(*given, run_dir=folder, **how)
+    told = without_seconds(result.history.to_dict())
+    if on_table:
+        told["preparation"] = (Path(result.run_dir) / "preparation.json").read_text()
+    return weights_of(result.model), told
 
 
 def go_on(folder: Path, rows: int = 100, **changes: Any) -> tuple[str, Any]:

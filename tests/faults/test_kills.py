@@ -30,6 +30,7 @@ from jobs import (
     Server,
     assert_finished,
     assert_resumable,
+    is_done,
     leftovers,
     result_of,
     vouched_for,
@@ -198,9 +199,23 @@ def kill_campaign(
     return tally
 
 
-def test_a_killed_run_goes_on_to_the_same_result(jobs: Jobs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", ["small", pytest.param("table", marks=pytest.mark.slow)])
+def test_a_killed_run_goes_on_to_the_same_result(jobs: Jobs, tmp_path: Path, job: str) -> None:
     """The quick form, each kind of kill."""
-    tally = kill_campaign(jobs, tmp_path, 6, lambda _: "small", lambda _, done: done < 3)
+    tally = kill_campaign(jobs, tmp_path, 6, lambda _: job, lambda _, done: done < 3)
+    tally.assert_nothing_wrong()
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_run_that_is_killed_at_its_preparation_goes_on(
+    jobs: Jobs, tmp_path: Path, where: str
+) -> None:
+    """It is written right after `run.json`: the next session makes it again."""
+    tally, run = Tally(), tmp_path / "run"
+    kill = jobs.order("table", run, calls=1, named="preparation.json", where=where)
+    orders = [kill, jobs.order("table", run)]
+    kill_until_it_ends(jobs, "table", run, lambda kills: orders[kills], tally)
+    assert tally.events == 1
     tally.assert_nothing_wrong()
 
 
@@ -209,7 +224,7 @@ def test_two_hundred_kills_lose_nothing(jobs: Jobs, tmp_path: Path) -> None:
     def choose(trial: int) -> str:
         if trial % 17 == 16:
             return "fit"
-        return ("supervised", "reconstruction")[trial // len(KINDS) % 2]
+        return ("supervised", "reconstruction", "table")[trial // len(KINDS) % 3]
 
     tally = kill_campaign(jobs, tmp_path, 200, choose, lambda rng, _: rng.random() < 0.5)
     result = f"{len(tally.lost)} lost, {len(tally.different)} different"
@@ -287,7 +302,7 @@ def complaints(run: Path, number: int, ended: Ended, *, command: bool) -> list[s
     Python itself ends by the signal, which a shell shows as 128 and its number: so does a script
     that does not catch KeyboardInterrupt, and so do all before the run has begun to listen.
     """
-    if vouched_for(run) == ARTEFACTS:
+    if is_done(run):
         return []  # The signal came when there was nothing left to stop.
     began = (run / "run.json").exists()
     by_python = {-INT: 130, -TERM: 143}.get(ended.code) if not (command and began) else None
