@@ -70,7 +70,7 @@ LINES: list[Any] = [
     pytest.param(
         a_stage(2, train=NOTHING, validation=NOTHING, epochs=1, stop_reason="diverged"),
         "validation.accuracy",
-        "stage 2, train accuracy -, validation accuracy -, 1 epochs, 0.9 s, diverged",
+        "stage 2, train accuracy -, validation accuracy -, 1 epoch, 0.9 s, diverged",
         id="diverged",
     ),
     pytest.param(

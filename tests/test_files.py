@@ -222,8 +222,36 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, where
 
 
 def test_a_name_that_is_too_long_is_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot be written"):
-        files.claim_folder(tmp_path / ("a" * 300))
+    for look in (files.claim_folder, files.check_folder):
+        with pytest.raises(InputError, match="cannot be written"):
+            look(tmp_path / ("a" * 300))
+
+
+@pytest.mark.parametrize("name", ["", "new", "a/b/new"])
+def test_a_look_at_a_folder_makes_nothing(tmp_path, name):
+    files.check_folder(tmp_path / name)
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [("run.json", "already holds a run"), ("thesis.txt", "not empty"), (".layerwise-1", None)],
+)
+def test_a_look_at_a_folder_says_what_is_in_the_way(tmp_path, inside, said):
+    (tmp_path / inside).write_text("mine")
+    if said is None:
+        files.check_folder(tmp_path)
+        return
+    with pytest.raises(InputError, match=said):
+        files.check_folder(tmp_path)
+    with pytest.raises(InputError, match=rf"cannot be written \(.*{inside} is a file\)"):
+        files.check_folder(tmp_path / inside / "below")
+
+
+def test_a_look_at_a_closed_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\)"):
+        files.check_folder(tmp_path / "a" / "run")
 
 
 # --- random streams

@@ -158,7 +158,7 @@ def bad(name: str, make: Any, *words: str) -> Any:
         bad("no folder", lambda run, tmp: ("report", tmp / "none"), "no run"),
         bad("not html", lambda run, tmp: ("report", run, "--out", tmp / "a.pdf"), ".html"),
         bad("no such place", lambda run, tmp: ("report", run, "--out", tmp / "a" / "b.html"),
-            "in a folder that is there"),
+            "there is no folder"),
         bad("one run", lambda run, tmp: ("compare", run), "two runs or more"),
         bad("one is none", lambda run, tmp: ("compare", run, tmp), "no run"),
         bad("page not html", lambda run, tmp: ("compare", run, tmp, "--out", tmp / "x"), ".html"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,39 @@ def test_where_predictions_cannot_go(wine: Job, out: str, fragments: tuple[str, 
     before = contents(Path())
     assert_refused(call("predict", wine.run, "same.csv", "--out", out), *fragments)
     assert contents(Path()) == before
+
+
+def test_a_folder_that_is_taken_is_told_before_the_table_is_read(wine: Job) -> None:
+    before = contents(wine.run)
+    ended = call("train", wine.table, "--target", "target", "--out", wine.run)
+    assert_refused(ended, "already holds a run", f"layerwise resume {wine.run}")
+    Path("broken.csv").write_text("no table")
+    ended = call("train", "broken.csv", "--target", "target", "--out", "broken.csv/run")
+    assert_refused(ended, "The folder broken.csv/run cannot be written", "is a file")
+    assert contents(wine.run) == before
+
+
+def test_a_folder_that_is_closed_is_told(wine: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    ended = call("predict", wine.run, wine.table, "--out", "out.csv")
+    assert_refused(ended, "out.csv cannot be written", "is closed to you")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [("targt", "Did you mean 'target'?"), ("HUE", "Did you mean 'hue'?"), ("price", None)],
+)
+def test_a_name_that_is_nearly_right_is_suggested(
+    wine: Job, wanted: str, meant: str | None
+) -> None:
+    ended = call("train", wine.table, "--target", wanted, "--out", "run")
+    assert_refused(ended, f"no column {wanted!r}", *([meant] if meant else []))
+    assert ("Did you mean" in ended.err) is (meant is not None)
+    frame = wine.frame.rename(columns={"hue": wanted})
+    frame.to_csv("new.csv", index=False)
+    ended = call("predict", wine.run, "new.csv", "--out", "out.csv")
+    assert_refused(ended, "lacks 'hue'")
+    assert ("Did you mean" in ended.err) is (wanted == "HUE")
 
 
 def test_predict_needs_a_finished_run_on_a_table(wine: Job) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from layerwise import files
 from layerwise.checkpoint import RunFolder
 from layerwise.cli._tables import print_findings_of, print_result
 from layerwise.distributed import agreed, leads
@@ -43,10 +44,13 @@ def run_job(job: TableJob | ImageJob, options: Options, out: Path | None, *, as_
 def _start(
     recipe: Recipe, what: dict[str, Any], options: Options, out: Path | None, *, as_json: bool
 ) -> None:
+    folder = out or new_folder(recipe.name)
+    if leads():
+        # Before the data are read, which may take long.
+        files.check_folder(folder)
     data, arguments = recipe.plan(options)
     if data.findings is not None and leads():
         print_findings_of(data.findings, as_json=as_json)
-    folder = out or new_folder(recipe.name)
     given = {key: value for key, value in asdict(options).items() if value is not None}
     request: dict[str, Any] = {
         **what,

@@ -118,7 +118,12 @@ def train(
     timeout: Timeout = None,
     json: Json = False,
 ) -> None:
-    """Train on a table or on images: look at them, grow, choose the depth, leave a report."""
+    """Train on a table or on images: look at them, grow, choose the depth, leave a report.
+
+    Where nothing else is said: dense blocks of 64 units with relu (of images convolutions of 32
+    channels), the objective supervised, 25 epochs a stage in batches of 32, at most 10 stages, a
+    fifth of the rows for validation, one replicate, no baseline and no fine-tuning.
+    """
     with together(distributed, coordinator, processes, process_id, timeout):
         from layerwise.cli._run import run_job
         from layerwise.recipes import Options

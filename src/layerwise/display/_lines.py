@@ -18,7 +18,7 @@ def stage_line(stage: Mapping[str, Any], monitor: str) -> str:
         parts.append(
             f"{shown} {name.replace('_', ' ')} {metric_text((stage[shown] or {}).get(name))}"
         )
-    parts.append(f"{stage['epochs']} epochs")
+    parts.append(f"{stage['epochs']} epoch{'s' if stage['epochs'] != 1 else ''}")
     parts.append(f"{stage['seconds']:.1f} s")
     if stage["stop_reason"] != "completed":
         parts.append(stage["stop_reason"].replace("_", " "))

@@ -7,6 +7,7 @@ grows, `_read` how files that a stranger may have touched are opened, `_folder` 
 
 from __future__ import annotations
 
+from layerwise.files._folder import check_folder as check_folder
 from layerwise.files._folder import claim_folder as claim_folder
 from layerwise.files._lines import append_line as append_line
 from layerwise.files._lines import mend_lines as mend_lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -24,27 +25,50 @@ def claim_folder(folder: Path) -> Path:
     and `DiskFullError` where there is no room.
     """
     try:
-        if (folder / "run.json").exists():
-            raise InputError(
-                f"{folder} already holds a run. `layerwise resume {folder}` goes on with it; for "
-                "a new run choose another folder."
-            )
         make_folders(folder)
-        inside = sorted(folder.iterdir())
-        if not all(_is_ours(path) for path in inside):
-            raise InputError(
-                f"{folder} is not empty and holds no run of layerwise. Choose another folder."
-            )
+        _refuse_what_is_inside(folder)
         try:
             with replacing(folder / f"{TEMPORARY_PREFIX}probe") as probe:
                 _system.write_new(probe, [])
         finally:
             _system.remove(folder / f"{TEMPORARY_PREFIX}probe")
     except OSError as error:
-        raise InputError(
-            f"The folder {folder} cannot be written ({error.strerror}). Choose another one."
-        ) from error
+        raise _closed(folder, error.strerror) from error
     return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that `claim_folder` would refuse, before any work is done; make nothing.
+
+    Raises:
+        InputError: the folder holds a run, holds anything else, or cannot be written.
+    """
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not nearest.is_dir():
+            raise _closed(folder, f"{nearest} is a file")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise _closed(folder, "Permission denied")
+        if folder.exists():
+            _refuse_what_is_inside(folder)
+    except OSError as error:
+        raise _closed(folder, error.strerror) from error
+
+
+def _closed(folder: Path, why: str | None) -> InputError:
+    return InputError(f"The folder {folder} cannot be written ({why}). Choose another one.")
+
+
+def _refuse_what_is_inside(folder: Path) -> None:
+    if (folder / "run.json").exists():
+        raise InputError(
+            f"{folder} already holds a run. `layerwise resume {folder}` goes on with it; for a new "
+            "run choose another folder."
+        )
+    if not all(_is_ours(path) for path in sorted(folder.iterdir())):
+        raise InputError(
+            f"{folder} is not empty and holds no run of layerwise. Choose another folder."
+        )
 
 
 def _is_ours(path: Path) -> bool:

@@ -18,8 +18,15 @@ def check_out(file: Path, endings: tuple[str, ...]) -> None:
     """
     if file.suffix.lower() not in endings:
         raise InputError(f"`--out` must end in {' or '.join(endings)}. Received: {str(file)!r}.")
-    if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
-        raise InputError(f"{file} cannot be written: name a file in a folder that is there.")
+    why = None
+    if file.is_dir():
+        why = "it is a folder. Name a file"
+    elif not file.parent.is_dir():
+        why = f"there is no folder {file.parent}. Make it, or choose another"
+    elif not os.access(file.parent, os.W_OK):
+        why = f"the folder {file.parent} is closed to you. Choose another"
+    if why is not None:
+        raise InputError(f"{file} cannot be written: {why}.")
     if file.name in read_sums(file.parent):
         raise InputError(
             f"{file} is a file of the run in {file.parent}, which stays as it is. Choose another."

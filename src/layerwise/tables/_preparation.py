@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from layerwise.tables._target import Target
 
 NewArray: TypeAlias = Callable[[tuple[int, ...]], Floats]
 """Makes an array of float32 of a shape."""
+_ALIKE = 8
+"""So many missing names are looked for among the others: each costs a look at all."""
 
 
 def _in_memory(shape: tuple[int, ...]) -> Floats:
@@ -173,6 +176,7 @@ class Preparation:
             raise InputError(
                 f"{table.name} must have the columns of the training table. It lacks "
                 f"{named(missing)}, and has {named(table.names)}."
+                f"{_meant(missing[:_ALIKE], table.names)}"
             )
 
 
@@ -182,10 +186,7 @@ def column_of(table: Table, name: str, role: str) -> Column:
     Raises:
         InputError: there is none; the message calls it by its role.
     """
-    if name not in table.names:
-        raise InputError(
-            f"{table.name} has no column {name!r} for `{role}`. It has {named(table.names)}."
-        )
+    check_names(table, [name], role)
     return next(iter(table.columns([name])))
 
 
@@ -195,4 +196,15 @@ def check_names(table: Table, names: Iterable[str], role: str) -> None:
         if name not in table.names:
             raise InputError(
                 f"{table.name} has no column {name!r} for `{role}`. It has {named(table.names)}."
+                f"{_meant([name], table.names)}"
             )
+
+
+def _meant(wanted: Iterable[str], names: Sequence[str]) -> str:
+    """Which of the names may have been meant, in a sentence, where some are alike."""
+    by_case = {name.casefold(): name for name in names}
+    found = []
+    for name in wanted:
+        near = difflib.get_close_matches(name.casefold(), by_case, n=1, cutoff=0.75)
+        found += [by_case[key] for key in near]
+    return f" Did you mean {named(found)}?" if found else ""
