@@ -23,6 +23,8 @@ from layerwise.errors import DamagedError, UnknownFormatError
 FORMAT = 1
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
 _MANIFEST_LIMIT = 64 << 20
+_BROKEN = (KeyError, TypeError, ValueError, OverflowError)
+"""What values of other types than are written lead to."""
 _STORED_AS: dict[str, tuple[str, Any]] = {
     "bfloat16": ("uint16", ml_dtypes.bfloat16),
     "float8_e4m3fn": ("uint8", ml_dtypes.float8_e4m3fn),
@@ -123,13 +125,7 @@ def read(root: Path, folder: str) -> Checkpoint:
                 restored(load_tensors(tensors), manifest["types"]), dict(manifest["facts"])
             ),
         )
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        safetensors.SafetensorError,
-    ) as error:
+    except (*_BROKEN, safetensors.SafetensorError) as error:
         if isinstance(error, DamagedError):
             raise
         raise DamagedError(f"The checkpoint {folder} breaks its format: {error}.") from error

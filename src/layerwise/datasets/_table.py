@@ -17,6 +17,7 @@ from layerwise.datasets._mapped import empty
 from layerwise.datasets._split import Split, hold_out
 from layerwise.errors import InputError, complaint
 from layerwise.tables import (
+    Column,
     Findings,
     NewArray,
     Preparation,
@@ -57,14 +58,11 @@ def parts_of(
 ) -> Parts:
     """Read, split, learn from the training rows, and write all rows as numbers."""
     new = partial(empty, dtype=np.float32, limit=limit)
-    for name, given in (("drop", drop), ("category", category)):
-        if isinstance(given, str):
-            raise InputError(complaint(name, "be a list of column names", given))
+    _check_lists(drop=drop, category=category)
     table = open_table(source, category)
     column = column_of(table, target, "target")
     goal, said, labelled = find_target(column, task, unlabeled=unlabeled)
-    whole = goal.labels(column.take(labelled))
-    train, validation = _deal(labelled, whole, goal, validation_split, seed)
+    train, validation = _deal(labelled, column, goal, validation_split, seed)
     truth = column.take(train)
     goal = goal.standardized(truth.values)
     if goal.classes is None:
@@ -72,25 +70,14 @@ def parts_of(
     preparation, findings = fit(table, goal, said, goal.labels(truth), train, drop, category)
     rest = np.setdiff1d(np.arange(table.rows), labelled)
     arrays, report = preparation.write(table, [train, validation, rest], new)
-    more = report.sentences("The rows that are not for training")
     labels = Labels.learn(goal.labels(truth), goal.kind)
-    test_split = None
-    if test is not None:
-        test_split, told = _test(test, preparation, labels, new)
-        more += told
-    if len(rest):
-        rows = (
-            "1 row has no target: it joins"
-            if len(rest) == 1
-            else f"{len(rest)} rows have no target: they join"
-        )
-        more.insert(0, f"{rows} the rows without labels.")
+    test_split, told = (None, []) if test is None else _test(test, preparation, labels, new)
+    more = [*_said(rest), *report.sentences("The rows that are not for training"), *told]
+    held = goal.labels(column.take(validation)) if len(validation) else None
     name = Path(source).stem if isinstance(source, str | os.PathLike) else "table"
     return Parts(
         _split(arrays[0], goal.labels(truth), labels),
-        _split(arrays[1], goal.labels(column.take(validation)), labels)
-        if len(validation)
-        else None,
+        None if held is None else _split(arrays[1], held, labels),
         test_split,
         Split(arrays[2]) if len(rest) else None,
         labels,
@@ -100,14 +87,30 @@ def parts_of(
     )
 
 
+def _check_lists(**lists: Sequence[str]) -> None:
+    for name, given in lists.items():
+        if isinstance(given, str):
+            raise InputError(complaint(name, "be a list of column names", given))
+
+
+def _said(rest: NDArray[np.intp]) -> list[str]:
+    """Of the rows without a target, where there are some."""
+    if not len(rest):
+        return []
+    one = len(rest) == 1
+    rows = "1 row has no target: it joins" if one else f"{len(rest)} rows have no target: they join"
+    return [f"{rows} the rows without labels."]
+
+
 def _split(x: NDArray[Any], y: NDArray[Any], labels: Labels) -> Split:
     return Split(x, labels.encode(y))
 
 
 def _deal(
-    labelled: NDArray[np.intp], y: NDArray[Any], target: Target, fraction: float, seed: int
+    labelled: NDArray[np.intp], column: Column, target: Target, fraction: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The rows to train on and those to validate on, by their numbers in the table."""
+    y = target.labels(column.take(labelled))
     if not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
         raise InputError(
             complaint("validation_split", "be 0 or lie strictly between 0 and 1", fraction)
