@@ -98,7 +98,13 @@ def work(order: dict[str, Any], count: int, number: int, port: int) -> None:
         exact()
     if count > 1:
         jax.distributed.initialize(f"127.0.0.1:{port}", count, number)
+    if "dies" in order:
+        die_or_wait(order["dies"] == number)
     x, y, how = arguments(order.get("epochs", STEPS // 10))
+    if order.get("mapped"):
+        x = on_disk(Path(order["folder"]) / f"x-{count}-{number}.npy", x, how)
+    how |= {name: order[name] for name in ("memory_limit",) if name in order}
+    picked = count_picked()
     if order.get("run_dir"):
         folder = Path(order["run_dir"])
         how |= {"run_dir": folder, "checkpoint_every": 0.05}
@@ -113,16 +119,67 @@ def work(order: dict[str, Any], count: int, number: int, port: int) -> None:
     weights = {str(i): np.asarray(v.value) for i, v in enumerate(result.model.variables)}
     out = Path(order["folder"])
     np.savez(out / f"weights-{name}.npz", **weights)
-    told = {"history": result.history.to_dict(), "held": held_bytes(result)}
+    told = {
+        "history": result.history.to_dict(),
+        "held": held_bytes(result),
+        "in memory": held_bytes(result, mapped=False),
+        "picked": len(picked),
+    }
     (out / f"told-{name}.json").write_text(json.dumps(told))
     # As a process does that ends in the usual way.
     jax.distributed.shutdown()
 
 
-def held_bytes(result: Any) -> int:
+def die_or_wait(dies: bool) -> None:
+    """Be killed, or see another one be killed, after all have met and before work has begun."""
+    from layerwise.distributed import peers
+
+    peers()
+    time.sleep(0.5)  # Until the others have done the same.
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(_LONGEST)
+
+
+def on_disk(path: Path, x: Any, how: dict[str, Any]) -> Any:
+    """All rows as mapped arrays; what is made of all of them goes to disk, however small."""
+    import numpy as np
+
+    from layerwise.datasets import _mapped
+
+    _mapped._SMALL = 0
+    given = {"train": x, **{name: how[f"{name}_data"][0] for name in ("validation", "test")}}
+    mapped = {}
+    for name, rows in given.items():
+        # Of another type: reading makes a copy.
+        np.save(path.with_stem(f"{path.stem}-{name}"), rows.astype(">f8"))
+        mapped[name] = np.load(path.with_stem(f"{path.stem}-{name}"), mmap_mode="r")
+    for name in ("validation", "test"):
+        how[f"{name}_data"] = mapped[name], how[f"{name}_data"][1]
+    return mapped["train"]
+
+
+def count_picked() -> list[None]:
+    """Grows by one entry for each array of a deal whose rows are sent from where they lie."""
+    from layerwise.engine._mesh import Mesh
+
+    picked, pick = [], Mesh.picked
+
+    def counted(*given: Any) -> Any:
+        picked.append(None)
+        return pick(*given)
+
+    Mesh.picked = counted  # type: ignore[method-assign]
+    return picked
+
+
+def held_bytes(result: Any, mapped: bool = True) -> int:
     """Of the rows that a process keeps: its share of the data, for the stages to train on."""
+    from layerwise.memory import is_mapped
+
     splits = result._replicas[0].data.splits.values()
-    return sum(part.nbytes for split in splits for part in split.tree().values())
+    arrays = [part for split in splits for part in split.tree().values()]
+    return sum(array.nbytes for array in arrays if mapped or not is_mapped(array))
 
 
 def fork(order: dict[str, Any], count: int, number: int, port: int, log: Path) -> int:

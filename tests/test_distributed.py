@@ -98,6 +98,31 @@ def test_each_process_keeps_its_share_of_the_rows(results: Results, processes: i
     assert max(shares) <= whole / processes + 3 * (whole // 399)
 
 
+@pytest.mark.parametrize(
+    ("devices", "processes"), [(2, 2), (2, 1), pytest.param(4, 2, marks=pytest.mark.slow)]
+)
+def test_rows_on_disk_and_a_limit_change_no_bit(
+    results: Results, runs: Runs, tmp_path: Path, devices: int, processes: int
+) -> None:
+    """Of mapped arrays a process has nothing in memory but labels; under a limit, rows are sent
+    from where they lie."""
+    usual = results.of(devices, processes)[0]
+    order = {"processes": processes, "devices": devices // processes, "exact": True}
+    for more, streams in (({"mapped": True}, False), ({"memory_limit": "1MB"}, True)):
+        done = runs.run(folder=str(tmp_path), **order, **more)
+        assert [end["code"] for end in done["ends"]] == [0] * processes, done
+        for number in range(processes):
+            name = f"{devices}-{processes}-{number}"
+            told = json.loads((tmp_path / f"told-{name}.json").read_text())
+            assert (told["picked"] > 0) is streams
+            if "mapped" in more:
+                # A float64 for each of 16 columns, an int32 for the label.
+                assert told["in memory"] * (16 * 8 + 4) == told["held"] * 4
+            with np.load(tmp_path / f"weights-{name}.npz") as stored:
+                for key, value in stored.items():
+                    np.testing.assert_array_equal(value, usual[key], err_msg=key)
+
+
 @pytest.mark.parametrize("victim", [0, 2])
 def test_who_is_left_alone_says_so_and_leaves(runs: Runs, tmp_path: Path, victim: int) -> None:
     """Killed between the first checkpoint and an end that never comes."""

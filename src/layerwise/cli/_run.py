@@ -57,7 +57,7 @@ def _start(
         "options": {key: str(v) if isinstance(v, Path) else v for key, v in given.items()},
         "command": shlex.join(["layerwise", *sys.argv[1:]]),
     }
-    data = own_share(data)
+    data = own_share(data, options.memory_limit)
     result = train(data, **arguments, run_dir=RunFolder(folder, request))
     _print(recipe, result.history, folder, as_json=as_json)
 
@@ -92,7 +92,7 @@ def resume_run(folder: Path, changes: Mapping[str, Any], *, as_json: bool) -> No
     given = {name: value for name, value in changes.items() if value is not None}
     options = replace(Options.from_json(started.get("options")), **given)
     data, arguments = recipe.plan(options)
-    data = own_share(data)
+    data = own_share(data, options.memory_limit)
     result = train(data, **arguments, run_dir=run)
     _print(recipe, result.history, folder, as_json=as_json)
 

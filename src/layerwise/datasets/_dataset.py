@@ -302,14 +302,16 @@ class Dataset:
         """
         return sampled(self, fraction, seed)
 
-    def share(self, bounds: Callable[[int], tuple[int, int]]) -> Dataset:
+    def share(self, bounds: Callable[[int], tuple[int, int]], limit: int | None = None) -> Dataset:
         """One process's share of the rows of every split; it still tells of all of them.
 
         Args:
             bounds: from which of so many rows to before which this process has them.
+            limit: of the memory of a whole run, in bytes: what is too large for it lies on disk,
+                as shares of mapped arrays do in any case.
         """
         shares: dict[str, Any] = {
-            name: split.share(*bounds(split.rows)) for name, split in self.splits.items()
+            name: split.share(*bounds(split.rows), limit) for name, split in self.splits.items()
         }
         start, stop = bounds(self.train.rows)
         return replace(self, told=self.fingerprint, part=f"{start}:{stop}", **shares)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.datasets._mapped import empty, slices
 from layerwise.errors import InputError, complaint
 
 Color: TypeAlias = Literal["auto", "rgb", "gray"]
@@ -19,6 +20,8 @@ Damaged: TypeAlias = Literal["refuse", "skip"]
 _ENDINGS = (".png", ".jpg", ".jpeg")
 _SHOWN = 5
 """How many files a message names."""
+_TOGETHER = 256
+"""So many are decoded, and held as bytes, at a time."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,70 @@ def read_images(
     """
     if color not in ("auto", "rgb", "gray"):
         raise InputError(complaint("color", 'be "auto", "rgb" or "gray"', color))
-    whole, broken = decode(_files(folder), _shape(size), damaged)
-    if not whole:
+    files, shape, broken = _files(folder), _shape(size), []
+    _check_damaged(damaged)
+    stack = _Stack(color, len(files))
+    for start in range(0, len(files), _TOGETHER):
+        whole, damage = decode(files[start : start + _TOGETHER], shape, "skip")
+        broken += damage
+        for file, image in whole.items():
+            stack.add(file, image)
+    if broken and damaged == "refuse":
+        raise refusal(broken, len(files))
+    if not stack.files:
         raise InputError(f"None of the {len(broken)} images in {folder} can be decoded.")
-    if color == "auto":
-        color = "gray" if all(image.shape[-1] == 1 for image in whole.values()) else "rgb"
-    x = np.empty((len(whole), *_one_size(whole), 1 if color == "gray" else 3), np.float32)
-    for row, image in zip(x, whole.values(), strict=True):
-        row[...] = in_color(image, color)
-    return Images(x, np.array([file.parent.name for file in whole]), broken)
+    return Images(stack.whole(), np.array([file.parent.name for file in stack.files]), broken)
+
+
+class _Stack:
+    """Decoded images of one size in one array, in color from the first one in color on.
+
+    Args:
+        color: see `Dataset.from_images`.
+        most: how many there may be.
+    """
+
+    def __init__(self, color: Color, most: int) -> None:
+        self._auto, self._most = color == "auto", most
+        self._channels = 3 if color == "rgb" else 1
+        self._x = np.empty((0, 0, 0, 0), np.float32)
+        self._other = ""
+        self.files: list[Path] = []
+
+    def add(self, file: Path, image: NDArray[Any]) -> None:
+        """Put an image `(height, width, 1 or 3)` behind the others."""
+        size = image.shape[:2]
+        if not self.files:
+            self._size = size
+            self._new()
+        self.files.append(file)
+        if size != self._size:
+            # It is told when all files have been looked at: damaged ones are told first.
+            self._other = self._other or f"{file} has {size}"
+            return
+        if self._auto and image.shape[-1] > self._channels:
+            self._channels = 3
+            self._new()
+        self._x[len(self.files) - 1] = in_color(image, "gray" if self._channels == 1 else "rgb")
+
+    def whole(self) -> NDArray[np.float32]:
+        """All of them.
+
+        Raises:
+            InputError: one had another size.
+        """
+        if self._other:
+            raise InputError(
+                f"Images must have one size, or be scaled to one by `--size` (in Python "
+                f"`size=`). {self.files[0]} has {self._size} (height, width), {self._other}."
+            )
+        return self._x[: len(self.files)]
+
+    def _new(self) -> None:
+        before = self._x
+        self._x = empty((self._most, *self._size, self._channels), np.float32)
+        for part in slices(before):
+            self._x[part] = before[part]
 
 
 def decode(
@@ -70,8 +128,7 @@ def decode(
     Raises:
         InputError: a file is damaged, and `damaged` is `"refuse"`.
     """
-    if damaged not in ("refuse", "skip"):
-        raise InputError(complaint("damaged", 'be "refuse" or "skip"', damaged))
+    _check_damaged(damaged)
     # Pillow decodes without holding Python's lock.
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(lambda file: _decode(file, shape), files))
@@ -80,6 +137,11 @@ def decode(
         raise refusal(broken, len(files))
     pairs = zip(files, decoded, strict=True)
     return {file: image for file, image in pairs if image is not None}, broken
+
+
+def _check_damaged(damaged: str) -> None:
+    if damaged not in ("refuse", "skip"):
+        raise InputError(complaint("damaged", 'be "refuse" or "skip"', damaged))
 
 
 def _shape(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -146,19 +208,6 @@ def said_of(broken: Sequence[Path], files: int, most: int = _SHOWN) -> str:
     names = ", ".join(str(file) for file in broken[:most])
     more = f" and {len(broken) - most} more" if len(broken) > most else ""
     return f"{len(broken)} of {files} images cannot be decoded: {names}{more}."
-
-
-def _one_size(whole: Mapping[Path, NDArray[Any]]) -> tuple[int, int]:
-    first, image = next(iter(whole.items()))
-    expected = image.shape[:2]
-    for file, other in whole.items():
-        if other.shape[:2] != expected:
-            raise InputError(
-                f"Images must have one size, or be scaled to one by `--size` (in Python "
-                f"`size=`). {first} has {expected}"
-                f" (height, width), {file} has {other.shape[:2]}."
-            )
-    return expected[0], expected[1]
 
 
 def in_color(image: NDArray[Any], color: str) -> NDArray[np.float32]:

@@ -8,12 +8,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.distributed import several
 from layerwise.files import scratch_array
 from layerwise.memory import aligned, forget_pages, is_mapped
 
 _CHUNK_BYTES = 8 << 20
 _SHARE = 16
 """A copy of more than one part of so many of the memory limit lies on disk."""
+_SMALL = 1 << 20
+"""Of several processes each keeps its share alone: copies of all rows lie on disk, if they have
+more bytes than this."""
 
 T = TypeVar("T")
 
@@ -21,12 +25,17 @@ T = TypeVar("T")
 def empty(
     shape: tuple[int, ...], dtype: Any, limit: int | None = None, *, mapped: bool = False
 ) -> NDArray[Any]:
-    """A new array: on disk where it is to be, or where a memory limit asks for that."""
+    """A new array: on disk where it is to be, where a memory limit asks for that, or where this
+    process will keep but a share of it."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if mapped or (limit is not None and size > limit // _SHARE):
+    if mapped or _on_disk(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, limit):
         return scratch_array(shape, dtype)
     return aligned(shape, dtype)
+
+
+def _on_disk(size: int, limit: int | None) -> bool:
+    """Whether a copy of so many bytes lies there."""
+    return (limit is not None and size > limit // _SHARE) or (size > _SMALL and several())
 
 
 def slices(array: NDArray[Any]) -> Iterator[slice]:
@@ -39,9 +48,10 @@ def slices(array: NDArray[Any]) -> Iterator[slice]:
 def taken(array: NDArray[Any], rows: NDArray[Any], limit: int | None = None) -> NDArray[Any]:
     """A copy of some rows; on disk if the array is."""
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-    if limit is None and not is_mapped(array):
-        return array[rows]
     shape = (len(rows), *array.shape[1:])
+    size = len(rows) * array[:1].nbytes
+    if not (is_mapped(array) or _on_disk(size, limit)) or array.dtype.hasobject:
+        return array[rows]
     out = empty(shape, array.dtype, limit, mapped=is_mapped(array))
     for part in slices(out):
         # NumPy writes into a map through a copy, unless it is told what to do beyond the end.
@@ -54,13 +64,35 @@ def cast(array: NDArray[Any], dtype: Any, limit: int | None = None) -> NDArray[A
     dtype = np.dtype(dtype)
     if array.dtype == dtype and array.flags.c_contiguous:
         return array
-    if limit is None and not is_mapped(array):
+    if not (is_mapped(array) or _on_disk(array.size * dtype.itemsize, limit)):
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(array.astype(dtype, copy=False))
     out = empty(array.shape, dtype, limit, mapped=is_mapped(array))
     with np.errstate(over="ignore"):
         for part in slices(array):
             out[part] = array[part]
+    return _done(out, array)
+
+
+def changed(
+    array: NDArray[Any], dtype: Any, change: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[Any]:
+    """What becomes of all rows, some megabytes at a time; on disk if the array is."""
+    out = empty(array.shape, dtype, mapped=is_mapped(array))
+    for part in slices(array):
+        out[part] = change(array[part])
+    return _done(out, array)
+
+
+def own(array: NDArray[Any], start: int, stop: int, limit: int | None = None) -> NDArray[Any]:
+    """A copy of the rows that this process keeps; on disk if the array is, or too large for
+    `limit`."""
+    shape = (stop - start, *array.shape[1:])
+    size = (stop - start) * array[:1].nbytes
+    on_disk = is_mapped(array) or (limit is not None and size > limit // _SHARE)
+    out = scratch_array(shape, array.dtype) if on_disk else aligned(shape, array.dtype)
+    for part in slices(out):
+        out[part] = array[start + part.start : start + part.stop]
     return _done(out, array)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from layerwise._random import Stream, derive
 from layerwise.datasets import _originals
 from layerwise.datasets._dataset import Dataset
+from layerwise.datasets._mapped import changed
 from layerwise.datasets._split import Split
 from layerwise.errors import InputError
 
@@ -78,7 +79,8 @@ def _from_zero_to_one(data: Dataset) -> Dataset:
     def scaled(split: Split | None) -> Split | None:
         if split is None:
             return None
-        return replace(split, x=np.divide(split.x, np.float32(255), dtype=np.float32))
+        x = changed(split.x, np.float32, lambda rows: np.divide(rows, 255, dtype=np.float32))
+        return replace(split, x=x)
 
     train = scaled(data.train)
     assert train is not None

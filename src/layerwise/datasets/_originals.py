@@ -4,19 +4,18 @@ also through Keras."""
 from __future__ import annotations
 
 import gzip
-import hashlib
-import io
 import os
 import pickle
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.datasets._mapped import empty, slices
 from layerwise.errors import InputError
+from layerwise.files import digest_file
 
 Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
 
@@ -69,58 +68,65 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Pair, Pair
         return _from_keras(name)
     folder_name, sums = _FOLDERS[name]
     folder = Path(root) / folder_name
-    for file in sums:
-        if not (folder / file).is_file():
+    for file, expected in sums.items():
+        path = folder / file
+        if not path.is_file():
             raise InputError(
-                f"{folder / file} is missing. The data folder must hold {folder_name}/ with the "
-                f"original files {', '.join(sums)}."
+                f"{path} is missing. The data folder must hold {folder_name}/ with the original "
+                f"files {', '.join(sums)}."
             )
-
-    def checked(file: str) -> bytes:
-        data = (folder / file).read_bytes()
-        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        if found != sums[file]:
+        found = digest_file(path, "md5")
+        if found != expected:
             raise InputError(
-                f"{folder / file} is not the original file: its MD5 is {found}, expected "
-                f"{sums[file]}."
+                f"{path} is not the original file: its MD5 is {found}, expected {expected}."
             )
-        return data
-
-    with ThreadPoolExecutor() as threads:
-        files = dict(zip(sums, threads.map(checked, sums), strict=True))
-    return {"cifar10": _cifar, "abalone": _abalone}.get(name, _idx)(files)
+    return {"cifar10": _cifar, "abalone": _abalone}.get(name, _idx)(folder)
 
 
-def _idx(files: Mapping[str, bytes]) -> tuple[Pair, Pair]:
-    def read(kind: str, header: int) -> NDArray[Any]:
-        return np.frombuffer(gzip.decompress(files[kind]), np.uint8, offset=header)
+def _idx(folder: Path) -> tuple[Pair, Pair]:
+    def read(kind: str, axes: int) -> NDArray[Any]:
+        """A magic number, the length of each axis in four bytes, and the bytes of the array."""
+        with gzip.open(folder / kind) as stream:
+            shape = np.frombuffer(stream.read(4 + 4 * axes), ">i4")[1:]
+            out = empty(tuple(shape.tolist()), np.uint8)
+            for part in slices(out):
+                out[part] = np.frombuffer(stream.read(out[part].nbytes), np.uint8).reshape(
+                    out[part].shape
+                )
+            return out
 
     def pair(part: str) -> Pair:
-        images = read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
-        return images, read(f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int32)
+        images = read(f"{part}-images-idx3-ubyte.gz", 3)
+        return images, read(f"{part}-labels-idx1-ubyte.gz", 1).astype(np.int32)
 
     return pair("train"), pair("t10k")
 
 
-def _cifar(files: Mapping[str, bytes]) -> tuple[Pair, Pair]:
-    def read(names: list[str]) -> Pair:
-        # The MD5 of these bytes matched, so these pickles are the ones that everybody has.
-        parts = [pickle.loads(files[name], encoding="bytes") for name in names]
-        labels = np.concatenate([np.asarray(part[b"labels"], np.int32) for part in parts])
-        images, begin = np.empty((len(labels), 32, 32, 3), np.uint8), 0
-        for part in parts:
-            planes = np.asarray(part[b"data"]).reshape(-1, 3, 32, 32)
-            images[begin : begin + len(planes)] = planes.transpose(0, 2, 3, 1)
-            begin += len(planes)
-        return images, labels
+def _cifar(folder: Path) -> tuple[Pair, Pair]:
+    def read(file: str) -> Pair:
+        # The MD5 of the file matched, so this pickle is the one that everybody has.
+        with (folder / file).open("rb") as stream:
+            batch = pickle.load(stream, encoding="bytes")
+        images = np.asarray(batch[b"data"]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        return images, np.asarray(batch[b"labels"], np.int32)
 
-    return read([f"data_batch_{i}" for i in range(1, 6)]), read(["test_batch"])
+    def joined(files: Sequence[str]) -> Pair:
+        """File by file, so that the parts are never all there beside the whole."""
+        images, labels = read(files[0])
+        each, every = len(images), [labels]
+        x = empty((len(files) * each, 32, 32, 3), np.uint8)
+        x[:each] = images
+        for i, file in enumerate(files[1:], start=1):
+            x[i * each : (i + 1) * each], labels = read(file)
+            every.append(labels)
+        return x, np.concatenate(every)
+
+    return joined([f"data_batch_{i}" for i in range(1, 6)]), joined(["test_batch"])
 
 
-def _abalone(files: Mapping[str, bytes]) -> tuple[Pair, Pair]:
+def _abalone(folder: Path) -> tuple[Pair, Pair]:
     """Sex as three columns of 0 and 1, seven measurements; the number of rings."""
-    text = io.BytesIO(files["abalone.data"])
-    rows = np.genfromtxt(text, dtype=str, delimiter=",")
+    rows = np.genfromtxt(folder / "abalone.data", dtype=str, delimiter=",")
     sex = rows[:, :1] == np.array([["F", "I", "M"]])
     x = np.concatenate([sex, rows[:, 1:-1]], axis=1, dtype=np.float32, casting="unsafe")
     y = rows[:, -1].astype(np.float32)

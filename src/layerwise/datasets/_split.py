@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from layerwise._random import Stream, derive
 from layerwise._typing import Tree
-from layerwise.datasets._mapped import taken
+from layerwise.datasets._mapped import own, taken
 from layerwise.errors import InputError
 
 
@@ -38,9 +38,12 @@ class Split:
         """How many samples this process has."""
         return int(keras.tree.flatten(self.x)[0].shape[0])
 
-    def share(self, start: int, stop: int) -> Split:
-        """One process's share: a copy of the rows from `start` to before `stop`."""
-        parts = keras.tree.map_structure(lambda array: array[start:stop].copy(), self.tree())
+    def share(self, start: int, stop: int, limit: int | None = None) -> Split:
+        """One process's share: a copy of the rows from `start` to before `stop`.
+
+        It lies on disk as for `take`.
+        """
+        parts = keras.tree.map_structure(lambda array: own(array, start, stop, limit), self.tree())
         return Split(**parts, whole=self.rows)
 
     def tree(self) -> dict[str, Tree]:

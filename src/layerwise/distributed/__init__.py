@@ -13,3 +13,4 @@ from layerwise.distributed._start import agreed as agreed
 from layerwise.distributed._start import join as join
 from layerwise.distributed._start import leads as leads
 from layerwise.distributed._start import peers as peers
+from layerwise.distributed._start import several as several

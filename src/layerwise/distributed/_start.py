@@ -104,6 +104,12 @@ def peers(timeout: float = TIMEOUT) -> Peers | None:
     return _remember(_meet_by_jax(jax, timeout))
 
 
+def several() -> bool:
+    """Whether this process is one of several; asked of this one alone."""
+    jax: Any = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def leads() -> bool:
     """Whether this process writes and prints: process 0 of several, or the only one."""
     found = peers()

@@ -40,9 +40,9 @@ def piece_bytes(problem: Problem, limit: int | None, *splits: Split) -> int | No
     if sum(split.rows * row_bytes(split) for split in splits) <= free:
         return None
     batch = problem.batch_size * max(row_bytes(split) for split in splits)
-    free -= max(_order_bytes(split) for split in splits)
+    free -= max(order_bytes(split) for split in splits)
     if free < _PIECES * batch:
-        raise _too_small(limit, limit // SHARE - free + _PIECES * batch, problem)
+        raise too_small(limit, limit // SHARE - free + _PIECES * batch, problem)
     return min(PIECE_BYTES, free // _PIECES)
 
 
@@ -56,17 +56,17 @@ def rows_of(problem: Problem) -> tuple[Split, ...]:
     return tuple(split for split in (problem.train, problem.validation) if split is not None)
 
 
-def state_bytes(problem: Problem) -> int:
+def state_bytes(problem: Problem, devices: int = 1) -> int:
     """What a training holds beside its rows.
 
     The variables and the optimizer's twice, as the layers keep theirs while the program has its
-    own, and the gradients.
+    own, and the gradients; the last two on every device of this process.
     """
     model, optimizer = problem.model, problem.optimizer
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
     held = bytes_of([*model.variables, *optimizer.variables])
-    return 2 * held + bytes_of(model.trainable_variables)
+    return held + devices * (held + bytes_of(model.trainable_variables))
 
 
 def bytes_of(variables: Sequence[Any]) -> int:
@@ -79,12 +79,13 @@ def keras_bytes(dtype: str) -> int:
     return np.dtype(keras.backend.standardize_dtype(dtype)).itemsize
 
 
-def _order_bytes(split: Split) -> int:
+def order_bytes(split: Split) -> int:
     """The order of one group, twice while it is drawn."""
     return 8 * min(split.rows, GROUP_BYTES // max(1, row_bytes(split)))
 
 
-def _too_small(limit: int, needed: int, problem: Problem) -> InputError:
+def too_small(limit: int, needed: int, problem: Problem) -> InputError:
+    """The error of a limit where a training needs so many bytes of its half."""
     return InputError(
         f"`memory_limit` is {limit:,} bytes, and this network needs "
         f"{megabytes(SHARE * needed)} at least: half of it for weights, gradients, the optimizer "

@@ -14,11 +14,17 @@ import numpy as np
 
 from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
-from layerwise.engine._allotment import bytes_of, check_limit, piece_bytes
+from layerwise.engine._allotment import (
+    bytes_of,
+    check_limit,
+    piece_bytes,
+    rows_of,
+)
 from layerwise.engine._callbacks import refuse_batch_hooks, refuse_unsavable
 from layerwise.engine._cost import count_forward
 from layerwise.engine._key import layer_key, optimizer_key
 from layerwise.engine._mesh import the_mesh
+from layerwise.engine._mesh_allotment import deal_bytes
 from layerwise.engine._mesh_program import MeshProgram
 from layerwise.engine._mesh_session import MeshSession, score
 from layerwise.engine._problem import Operations, Problem, Result
@@ -26,7 +32,6 @@ from layerwise.engine._program import Program
 from layerwise.engine._rows import look, on_device
 from layerwise.engine._session import Session, operations_of, read_state
 from layerwise.engine._watch import Watch
-from layerwise.errors import InputError
 
 _PROGRAMS_KEPT = 16
 _BYTES_KEPT = 256 << 20
@@ -54,24 +59,23 @@ class CompiledEngine:
     def check(self, problem: Problem) -> None:
         refuse_unsavable(problem.callbacks)
         refuse_batch_hooks(problem.callbacks)
-        if self._limit is not None and the_mesh() is not None:
-            raise InputError(
-                "`memory_limit` is for one device so far, and this run has several. Leave it out: "
-                "each device keeps its share of the rows alone."
-            )
-        check_limit(problem, self._limit)
+        mesh = the_mesh()
+        if mesh is None:
+            check_limit(problem, self._limit)
+        else:
+            deal_bytes(problem, self._limit, mesh, *rows_of(problem))
 
     def train(self, problem: Problem, watch: Watch) -> Result:
         self.check(problem)
         program = self._program(problem)
         if isinstance(program, MeshProgram):
-            return MeshSession(problem, program, watch).to_the_end()
+            return MeshSession(problem, program, watch, self._limit).to_the_end()
         return Session(problem, program, watch, self._limit).to_the_end()
 
     def evaluate(self, problem: Problem, split: Split) -> dict[str, float]:
         program = self._program(problem)
         if isinstance(program, MeshProgram):
-            values = score(problem, program, split)
+            values = score(problem, program, split, self._limit)
         elif (size := piece_bytes(problem, self._limit, split)) is not None:
             values = look(program, read_state(problem), problem, split, size)
         else:

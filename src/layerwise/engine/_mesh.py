@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from layerwise._typing import Array, Tree
 from layerwise.errors import InputError
+from layerwise.memory import aligned, is_mapped
 
 AXIS = "rows"
 """The one axis of the mesh, along which batches are split."""
@@ -81,8 +82,30 @@ class Mesh:
             if len(block) < each:
                 missing = np.zeros((each - len(block), *array.shape[1:]), array.dtype)
                 block = np.concatenate([block, missing])
-            blocks.append(jax.device_put(block, device))
+            # What lies in memory is read where it is, if the device's memory is that; of a file
+            # the device gets its rows, or it would wait for the disk in every deal.
+            blocks.append(jax.device_put(block, device, may_alias=not is_mapped(block)))
         shape = (each * self.size, *array.shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, self.split(), blocks)
+
+    def picked(self, array: Array, send: Array, each: int) -> jax.Array:
+        """`(devices, devices, slots, ...)`: what each device sends, picked by its process.
+
+        Args:
+            array: what this process holds, by `bounds`.
+            send: `(devices, devices, slots)`, for each device the rows that it sends, counted on
+                itself.
+            each: rows that a device keeps.
+        """
+        blocks = []
+        for i, device in enumerate(self.here):
+            rows = send[list(self.devices.devices.flat).index(device)]
+            block = aligned((1, *rows.shape, *array.shape[1:]), array.dtype)
+            if len(array):  # The last ones may have no rows: then nobody asks for any.
+                # With a mode NumPy writes where it is told; without, it makes a copy first.
+                np.take(array, rows + i * each, axis=0, out=block[0], mode="clip")
+            blocks.append(jax.device_put(block, device))
+        shape = (self.size, *blocks[0].shape[1:])
         return jax.make_array_from_single_device_arrays(shape, self.split(), blocks)
 
     def by_device(self, array: Any) -> jax.Array:

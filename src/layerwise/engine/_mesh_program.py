@@ -49,6 +49,8 @@ class MeshProgram(Program):
             metrics = self._looks(
                 {**state, "metrics": metrics}, deal.rows, np.int32(deal.batches), size=deal.size
             )
+            # Else all deals would be made, and held, before the first one is scored.
+            np.asarray(metrics[0])
         return np.asarray(self.results(metrics))
 
     def _some_steps(

@@ -10,13 +10,16 @@ import numpy as np
 from layerwise._typing import Array
 from layerwise.datasets import Split
 from layerwise.engine._batch import State
-from layerwise.engine._deal import Deal, Dealer
+from layerwise.engine._deal import LEAST_BYTES, Deal, Dealer
 from layerwise.engine._mesh_program import MeshProgram
-from layerwise.engine._order import order, row_bytes
+from layerwise.engine._order import EpochOrder, bytes_here, row_bytes
 from layerwise.engine._problem import Problem
+from layerwise.memory import forget_pages
 
 _KEPT_BYTES = 64 << 20
-"""So much of dealt validation rows stays on a device from epoch to epoch."""
+"""At most so much of dealt validation rows stays on a device from epoch to epoch."""
+_PART = 32
+"""And no more than one part of so many of the training rows there, or what one deal may have."""
 
 
 class Dealt:
@@ -26,18 +29,26 @@ class Dealt:
         problem: whose rows; of several processes, this one's share of them.
         program: that takes the steps.
         asks: what this process asks for in every call, `(devices, n)`.
+        lying: as for `Dealer`.
     """
 
     def __init__(
-        self, problem: Problem, program: MeshProgram, asks: Callable[[], jax.Array]
+        self,
+        problem: Problem,
+        program: MeshProgram,
+        asks: Callable[[], jax.Array],
+        lying: int | None = None,
     ) -> None:
         self._problem, self._program, self._asks = problem, program, asks
-        self._train = Dealer(program.mesh, problem.train, problem.batch_size)
+        self._train = Dealer(program.mesh, problem.train, problem.batch_size, lying)
         self._steps = -(-problem.train.rows // problem.batch_size)
         self._held = None
         if problem.validation is not None:
-            self._held = Scored(program, problem.validation, problem.batch_size)
+            few = 0 if lying is not None else bytes_here(problem.train) // _PART
+            held = problem.validation
+            self._held = Scored(program, held, problem.batch_size, few, lying)
         self._deal: tuple[int, Deal] | None = None
+        self._order: tuple[int, EpochOrder] | None = None
         self.agreed: list[int] = []
         """The largest of what the processes asked for in the last call."""
 
@@ -67,6 +78,7 @@ class Dealt:
         self._deal = None
 
     def _finish_epoch(self, state: State) -> Array:
+        jax.tree.map(forget_pages, self._problem.train.tree())
         logs = [np.asarray(self._program.results(state["metrics"]))]
         if self._held is not None:
             logs.append(self._held.score(state))
@@ -79,8 +91,10 @@ class Dealt:
                 return deal
         self._deal = None  # Its memory goes before the next one comes.
         train = self._problem.train
-        rows = order(self._problem.seed, epoch, train.rows, row_bytes(train))
-        self._deal = epoch, self._train.deal(rows, step)
+        if self._order is None or self._order[0] != epoch:
+            dealt = EpochOrder(self._problem.seed, epoch, train.rows, row_bytes(train))
+            self._order = epoch, dealt
+        self._deal = epoch, self._train.deal(self._order[1].take, step)
         return self._deal[1]
 
 
@@ -91,15 +105,22 @@ class Scored:
         program: that scores.
         split: the rows.
         batch: rows of a batch.
+        few: so many bytes of them that this process has are few.
+        lying: as for `Dealer`.
     """
 
-    def __init__(self, program: MeshProgram, split: Split, batch: int) -> None:
-        self._program = program
-        self._dealer = Dealer(program.mesh, split, batch)
-        held = sum(array.nbytes for array in jax.tree.leaves(split.tree()))
-        few = held <= _KEPT_BYTES * len(program.mesh.here)
-        self._deals = list(self._dealer.all()) if few else None
+    def __init__(
+        self, program: MeshProgram, split: Split, batch: int, few: int, lying: int | None = None
+    ) -> None:
+        self._program, self._split = program, split
+        self._dealer = Dealer(program.mesh, split, batch, lying)
+        mesh = program.mesh
+        held = mesh.each(split.rows) * row_bytes(split)
+        few = min(_KEPT_BYTES, max(LEAST_BYTES, few // len(mesh.here)))
+        self._deals = list(self._dealer.all()) if held <= few else None
 
     def score(self, state: State) -> Array:
         """The metrics over all rows."""
-        return self._program.score(state, self._deals or self._dealer.all())
+        found = self._program.score(state, self._deals or self._dealer.all())
+        jax.tree.map(forget_pages, self._split.tree())
+        return found

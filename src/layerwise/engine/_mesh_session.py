@@ -14,15 +14,18 @@ import numpy as np
 from layerwise import signals
 from layerwise._typing import Array
 from layerwise.datasets import Split
+from layerwise.engine._allotment import rows_of
 from layerwise.engine._batch import State
 from layerwise.engine._deal import Dealer
 from layerwise.engine._mesh import own
+from layerwise.engine._mesh_allotment import deal_bytes
 from layerwise.engine._mesh_program import MeshProgram
 from layerwise.engine._mesh_rows import Dealt
 from layerwise.engine._problem import Problem, Result
 from layerwise.engine._rows import Rows
 from layerwise.engine._session import Session, read_state
 from layerwise.errors import LayerwiseError
+from layerwise.memory import forget_pages
 
 
 class MeshSession(Session):
@@ -36,7 +39,8 @@ class MeshSession(Session):
 
     def _rows(self) -> Rows:
         self._proposed = 0
-        self._dealt = Dealt(self.problem, self.program, self._asks)
+        lying = deal_bytes(self.problem, self.limit, self.program.mesh, *rows_of(self.problem))
+        self._dealt = Dealt(self.problem, self.program, self._asks, lying)
         return self._dealt
 
     def _placed(self, state: Mapping[str, Any]) -> State:
@@ -67,11 +71,15 @@ class MeshSession(Session):
         return self.program.mesh.by_device(np.tile(mine, (self.program.mesh.size, 1)))
 
 
-def score(problem: Problem, program: MeshProgram, split: Split) -> Array:
+def score(problem: Problem, program: MeshProgram, split: Split, limit: int | None = None) -> Array:
     """The metrics over all rows of a split, with the weights of the layers."""
+    mesh = program.mesh
     with in_company():
-        state = jax.tree.map(program.mesh.everywhere, read_state(problem))
-        return program.score(state, Dealer(program.mesh, split, problem.batch_size).all())
+        state = jax.tree.map(mesh.everywhere, read_state(problem))
+        lying = deal_bytes(problem, limit, mesh, split)
+        found = program.score(state, Dealer(mesh, split, problem.batch_size, lying).all())
+        jax.tree.map(forget_pages, split.tree())
+        return found
 
 
 _PATIENCE = 25.0

@@ -32,6 +32,11 @@ def row_bytes(split: Split) -> int:
     return sum(math.prod(a.shape[1:]) * np.dtype(a.dtype).itemsize for a in arrays)
 
 
+def bytes_here(split: Split) -> int:
+    """The bytes of the rows of a split that this process has."""
+    return split.here * row_bytes(split)
+
+
 def order(seed: int, epoch: int, rows: int, row_bytes: int = 0) -> NDArray[np.int32]:
     """A permutation of `rows` that depends on the seed and the epoch, and on nothing before it.
 

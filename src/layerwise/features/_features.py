@@ -28,6 +28,8 @@ from layerwise.memory import forget_pages
 
 _CHUNK_BYTES = 32 << 20
 """About how much of input and output together passes through a block at a time."""
+_LEAST_BYTES, _PART = 1 << 20, 16
+"""Of several processes: no more at a time than one part of so many of what passes, or the first."""
 
 _SPAN = "span"
 """The name under which the store keeps what codes stand for; no split is called so."""
@@ -236,7 +238,11 @@ class Features:
         row = next(iter(self._splits.values())).x[:1].nbytes + 4 * math.prod(
             n or 1 for n in output_shape
         )
-        return max(1, min(self._longest, _CHUNK_BYTES // row))
+        most = _CHUNK_BYTES
+        if any(split.whole is not None for split in self._splits.values()):
+            # Of a share no more than a part at a time: else what passes would outweigh the share.
+            most = min(most, max(_LEAST_BYTES, self._longest * row // _PART))
+        return max(1, min(self._longest, most // row))
 
     def _keys_after(self, passed: Sequence[tuple[str, str]]) -> dict[str, str]:
         """For each split SHA-256 over all that its features depend on.

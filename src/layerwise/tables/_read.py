@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+import struct
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +18,11 @@ from layerwise.errors import InputError, InputTypeError, MissingDependencyError
 from layerwise.tables._column import Column, as_objects, from_series
 
 ENDINGS = (".csv", ".parquet", ".npz")
+_HEADERS: dict[Any, Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_CHUNK_BYTES = 1 << 20
 
 
 class Table(Protocol):
@@ -193,7 +200,7 @@ def _from_npz(path: Path) -> ArrayTable:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             missing = "x" not in arrays.files
-            x, y = (None if n not in arrays.files else arrays[n] for n in ("x", "y"))
+            x, y = (None if n not in arrays.files else _member(arrays, path, n) for n in "xy")
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
         raise InputError(f"{path} is no NPZ file of plain arrays: {first_line(error)}.") from error
     if missing or x is None or x.ndim != 2 or (y is not None and y.shape != x.shape[:1]):
@@ -203,6 +210,30 @@ def _from_npz(path: Path) -> ArrayTable:
             f"(n_rows,). Received shapes {shapes[0]} and {shapes[1]}."
         )
     return ArrayTable(str(path), x, y)
+
+
+def _member(arrays: Any, path: Path, name: str) -> NDArray[Any]:
+    """An array of an open NPZ file; mapped where it stands there as it is, as of `numpy.savez`."""
+    entry = arrays.zip.getinfo(f"{name}.npy")
+    if entry.compress_type == zipfile.ZIP_STORED:
+        with arrays.zip.open(entry) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = _HEADERS.get(version)
+            if read is not None:
+                shape, fortran, dtype = read(stream)
+                skipped = stream.tell()
+                # To its end, where the sum of what was read is compared.
+                while stream.read(_CHUNK_BYTES):
+                    pass
+                if not dtype.hasobject and math.prod(shape):
+                    # What stands before a member may be longer than the list of members says.
+                    with path.open("rb") as file:
+                        file.seek(entry.header_offset + 26)
+                        lengths = struct.unpack("<HH", file.read(4))
+                    start = entry.header_offset + 30 + sum(lengths) + skipped
+                    order: Any = "F" if fortran else "C"
+                    return np.memmap(path, dtype, "r", start, shape, order)
+    return np.asarray(arrays[name])
 
 
 def first_line(error: BaseException) -> str:

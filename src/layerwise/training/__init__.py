@@ -17,6 +17,7 @@ from layerwise.training._arguments import read_arguments
 from layerwise.training._result import TrainResult as TrainResult
 from layerwise.training._run import run
 from layerwise.training._settings import listeners_from
+from layerwise.training._together import company, shared
 from layerwise.training._together import own_share as own_share
 
 _PLATEAU = Plateau(patience=3, min_delta=0.0)
@@ -211,6 +212,9 @@ def train(
         search_fraction=search_fraction,
         diagnostics=diagnostics,
     )
+    with company():
+        # From here on nobody holds the rows of the others.
+        data = shared(data, settings)
     return run(data, settings, run_dir=run_dir, verbose=verbose, listeners=told)
 
 

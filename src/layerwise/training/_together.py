@@ -9,6 +9,7 @@ from layerwise import distributed
 from layerwise.datasets import Dataset
 from layerwise.engine import bounds
 from layerwise.errors import InputError
+from layerwise.memory import bytes_from, return_freed_memory
 from layerwise.objectives import has_views
 from layerwise.training._settings import Settings
 
@@ -39,13 +40,17 @@ def shared(data: Dataset, settings: Settings) -> Dataset:
     """
     if distributed.peers() is not None:
         refuse_apart(data, settings)
-    return own_share(data)
+    return own_share(data, settings.memory_limit)
 
 
-def own_share(data: Dataset) -> Dataset:
+def own_share(data: Dataset, memory_limit: int | str | None = None) -> Dataset:
     """This process's share of the data, where they are not cut yet; of the only process, all.
 
     Who holds the whole no longer when training begins has the memory of the share alone.
+
+    Args:
+        data: all rows, the same in every process.
+        memory_limit: as in `train`.
 
     Raises:
         InputError: the processes have different data.
@@ -55,7 +60,9 @@ def own_share(data: Dataset) -> Dataset:
         return data
     peers.begin()
     peers.same("data", data.fingerprint)
-    return data.share(bounds)
+    return_freed_memory()
+    limit = None if memory_limit is None else bytes_from("memory_limit", memory_limit)
+    return data.share(bounds, limit)
 
 
 def refuse_apart(data: Dataset, settings: Settings) -> None:
