@@ -144,6 +144,15 @@ def test_who_is_left_alone_says_so_and_leaves(runs: Runs, tmp_path: Path, victim
         assert end["code"] == 1
 
 
+def test_where_jax_aborts_it_is_said_who_died(runs: Runs, tmp_path: Path) -> None:
+    """With process 0 goes JAX's service, and JAX ends the others at once: here before work begins,
+    when a process that is gone is noted and no more."""
+    done = runs.run(folder=str(tmp_path), processes=2, dies=0)
+    assert done["ends"][0]["code"] == -signal.SIGKILL
+    assert "process 0 is gone" in done["ends"][1]["said"], done
+    assert done["ends"][1]["code"] == 1
+
+
 def test_a_signal_to_one_stops_all_at_the_same_step(runs: Runs, tmp_path: Path) -> None:
     """As if each had got it; what was reached is kept."""
     run = tmp_path / "run"

@@ -23,6 +23,10 @@ class Peers:
         self.number, self.count = number, count
         self._star = Star(number, links)
 
+    def before_an_abort(self) -> None:
+        """Say who is gone, if somebody is, where JAX ends this process for it."""
+        self._star.last_words()
+
     @property
     def leads(self) -> bool:
         """Whether this is process 0: it alone writes and prints."""

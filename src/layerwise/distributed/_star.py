@@ -21,6 +21,8 @@ FAREWELL = 1.0
 """Seconds for a process to end by itself, where another has told that the run failed."""
 HEARD = 0.5
 """Seconds in which a word of process 0 is heard."""
+_KNOWN = 3.0
+"""Seconds in which a closed connection is noticed, also where other threads are busy."""
 
 
 class Star:
@@ -75,6 +77,19 @@ class Star:
         for link in self._links.values():
             with suppress(OSError):  # Who is gone needs no word.
                 link.send(kind, sentence.encode())
+
+    def last_words(self) -> None:
+        """JAX is about to end this process, as somebody is gone: leave with a sentence instead.
+
+        Nothing happens where nobody is.
+        """
+        end = time.monotonic() + _KNOWN
+        while time.monotonic() < end and not self.over.is_set():
+            for sentence in list(self._gone.values()):
+                self._leave(sentence)
+            time.sleep(_KNOWN / 100)
+        # Another thread may be leaving, with a sentence that is under way.
+        time.sleep(FAREWELL + HEARD if self.over.is_set() else 0.0)
 
     def _listen(self, peer: int) -> None:
         """Take what a peer sends, until it ends or is gone."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ TIMEOUT = 300.0
 """Seconds that the processes wait for one another at the start."""
 _the: list[Peers] = []
 """The peers of this process, once they have met."""
+_handlers: list[Any] = []
+"""What C calls must not be collected."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def join(place: Place | None, timeout: float = TIMEOUT) -> Peers | None:
         return None
     host, port = place.address
     found = _meet(place, host, port, timeout)
+    _speak_before_an_abort(found)
     # JAX has a meeting of its own, which ends the process where somebody is missing.
     with _quiet():
         theirs = json.dumps(f"{host}:{_free_port()}").encode() if found.leads else b""
@@ -211,7 +216,23 @@ def _first_words() -> None:
     multihost_utils.sync_global_devices("layerwise")
 
 
+def _speak_before_an_abort(found: Peers) -> None:
+    """Where a process is gone, JAX aborts the others, perhaps before they have noticed by
+    themselves; Python's own handlers run too late to say a word, and JAX's callback for this
+    ends in a `std::bad_cast` (0.10.2)."""
+
+    def handle(_: int) -> None:
+        found.before_an_abort()
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(handle)
+    _handlers.append(handler)
+    # The aborting thread is inside this call: it waits here, the others go on.
+    ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)
+
+
 def _remember(found: Peers) -> Peers:
+    if not _handlers:
+        _speak_before_an_abort(found)
     _the.append(found)
     atexit.register(found.close)
     return found
