@@ -101,6 +101,8 @@ def work(order: dict[str, Any], count: int, number: int, port: int) -> None:
     if "dies" in order:
         die_or_wait(order["dies"] == number)
     x, y, how = arguments(order.get("epochs", STEPS // 10))
+    if order.get("attends"):
+        x = attending(x, how, order["attends"])
     if order.get("mapped"):
         x = on_disk(Path(order["folder"]) / f"x-{count}-{number}.npy", x, how)
     how |= {name: order[name] for name in ("memory_limit",) if name in order}
@@ -124,10 +126,28 @@ def work(order: dict[str, Any], count: int, number: int, port: int) -> None:
         "held": held_bytes(result),
         "in memory": held_bytes(result, mapped=False),
         "picked": len(picked),
+        "paths": [variable.path for variable in result.model.variables],
     }
     (out / f"told-{name}.json").write_text(json.dumps(told))
     # As a process does that ends in the usual way.
     jax.distributed.shutdown()
+
+
+def attending(x: Any, how: dict[str, Any], optimizer: str) -> Any:
+    """The same rows as four vectors of four numbers, for one block with attention."""
+    import keras
+
+    def block(depth: int) -> keras.Model:
+        inputs = keras.Input((4, 4))
+        attended = keras.layers.MultiHeadAttention(num_heads=2, key_dim=3)(inputs, inputs)
+        normed = keras.layers.LayerNormalization()(keras.layers.add([inputs, attended]))
+        return keras.Model(inputs, keras.layers.Dense(4, "gelu")(normed))
+
+    for name in ("validation_data", "test_data"):
+        how[name] = how[name][0].reshape(-1, 4, 4), how[name][1]
+    optimizers = {"adam": keras.optimizers.Adam(0.01), "sgd": keras.optimizers.SGD(0.1, 0.9)}
+    how |= {"block": block, "max_depth": 1, "optimizer": optimizers[optimizer]}
+    return x.reshape(-1, 4, 4)
 
 
 def die_or_wait(dies: bool) -> None:

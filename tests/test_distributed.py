@@ -98,6 +98,32 @@ def test_each_process_keeps_its_share_of_the_rows(results: Results, processes: i
     assert max(shares) <= whole / processes + 3 * (whole // 399)
 
 
+def test_attention_differs_only_where_there_is_no_gradient(runs: Runs, tmp_path: Path) -> None:
+    """A constant added to all keys changes no softmax: the gradient of the key's bias is rounding.
+
+    SGD leaves that as small as it is; Adam divides it by its own size, so on any change of the
+    order of sums the bias goes its own way. Nothing else does. Attention's scores are in float32 on
+    JAX whatever the floats are, hence no smaller tolerance.
+    """
+    moved: dict[str, dict[str, float]] = {}
+    for optimizer in ("sgd", "adam"):
+        ends = []
+        for devices in (1, 4):
+            order = {"devices": devices, "exact": True, "attends": optimizer}
+            done = runs.run(folder=str(tmp_path), **order)
+            assert [end["code"] for end in done["ends"]] == [0], done
+            paths = json.loads((tmp_path / f"told-{devices}-1-0.json").read_text())["paths"]
+            with np.load(tmp_path / f"weights-{devices}-1-0.npz") as stored:
+                ends.append({path: stored[str(i)] for i, path in enumerate(paths)})
+        one, four = ends
+        moved[optimizer] = {path: float(np.abs(one[path] - four[path]).max()) for path in one}
+    assert max(moved["sgd"].values()) < 1e-7
+    (bias,) = (path for path in moved["adam"] if path.endswith("key/bias"))
+    free = moved["adam"].pop(bias)
+    assert max(moved["adam"].values()) < 1e-6
+    assert free > 10 * max(moved["adam"].values())
+
+
 @pytest.mark.parametrize(
     ("devices", "processes"), [(2, 2), (2, 1), pytest.param(4, 2, marks=pytest.mark.slow)]
 )
