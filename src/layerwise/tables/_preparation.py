@@ -25,6 +25,40 @@ _ALIKE = 8
 """So many missing names are looked for among the others: each costs a look at all."""
 
 
+_BLOCK_BYTES = 8 << 20
+
+
+class _Block:
+    """Columns of an array, some megabytes of them written at once.
+
+    A column touches every page of an array with long rows: on disk, each would be written anew.
+
+    Args:
+        out: the array.
+        wide: how many columns are held.
+    """
+
+    def __init__(self, out: Floats, wide: int) -> None:
+        self._out, self._first, self._filled = out, 0, 0
+        self._held = np.empty((len(out), min(wide, out.shape[1])), np.float32)
+
+    def at(self, start: int, width: int) -> Floats:
+        """Where so many columns from `start` on are to be written, all of them, before the next."""
+        behind = start == self._first + self._filled
+        if not behind or self._filled + width > self._held.shape[1]:
+            self.flush()
+            self._first, self._filled = start, 0
+            if width > self._held.shape[1]:
+                self._held = np.empty((len(self._out), width), np.float32)
+        place = self._held[:, self._filled : self._filled + width]
+        self._filled += width
+        return place
+
+    def flush(self) -> None:
+        """Bring what is held to its place."""
+        self._out[:, self._first : self._first + self._filled] = self._held[:, : self._filled]
+
+
 def _in_memory(shape: tuple[int, ...]) -> Floats:
     return np.empty(shape, np.float32)
 
@@ -139,11 +173,15 @@ class Preparation:
         starts = np.cumsum([0, *(len(code.features) for code in self.codes)])
         places = {code.name: (code, starts[i]) for i, code in enumerate(self.codes)}
         outs = [new((len(rows), int(starts[-1]))) for rows in parts]
+        wide = max(1, _BLOCK_BYTES // (4 * max(1, sum(len(rows) for rows in parts))))
+        blocks = [_Block(out, wide) for out in outs]
         noticed = Noticed()
         for column in table.columns(set(places)):
             code, start = places[column.name]
-            for rows, out in zip(parts, outs, strict=True):
-                code.write(column, rows, out[:, start : start + len(code.features)], noticed)
+            for rows, block in zip(parts, blocks, strict=True):
+                code.write(column, rows, block.at(int(start), len(code.features)), noticed)
+        for block in blocks:
+            block.flush()
         known = {*places, *self.ignored, self.target.name}
         extra = tuple(name for name in table.names if name not in known)
         return outs, Report(extra, noticed.unseen, noticed.filled)
