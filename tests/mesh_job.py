@@ -105,6 +105,8 @@ def work(order: dict[str, Any], count: int, number: int, port: int) -> None:
         x = attending(x, how, order["attends"])
     if order.get("mapped"):
         x = on_disk(Path(order["folder"]) / f"x-{count}-{number}.npy", x, how)
+    if order.get("deals"):
+        small_deals(order["deals"], under_a_limit="memory_limit" in order)
     how |= {name: order[name] for name in ("memory_limit",) if name in order}
     picked = count_picked()
     if order.get("run_dir"):
@@ -177,6 +179,15 @@ def on_disk(path: Path, x: Any, how: dict[str, Any]) -> Any:
     for name in ("validation", "test"):
         how[f"{name}_data"] = mapped[name], how[f"{name}_data"][1]
     return mapped["train"]
+
+
+def small_deals(size: int, *, under_a_limit: bool) -> None:
+    """Several deals of a few batches in every epoch, for validation rows too."""
+    from layerwise.engine import _deal, _mesh_allotment, _mesh_rows
+
+    _mesh_allotment.DEAL_BYTES = _mesh_rows.LEAST_BYTES = size
+    if not under_a_limit:  # There usual deals must be too large for a device.
+        _deal.LEAST_BYTES = size
 
 
 def count_picked() -> list[None]:

@@ -131,9 +131,9 @@ def test_rows_on_disk_and_a_limit_change_no_bit(
     results: Results, runs: Runs, tmp_path: Path, devices: int, processes: int
 ) -> None:
     """Of mapped arrays a process has nothing in memory but labels; under a limit, rows are sent
-    from where they lie."""
+    from where they lie. Both with rows that come in several deals."""
     usual = results.of(devices, processes)[0]
-    order = {"processes": processes, "devices": devices // processes, "exact": True}
+    order = {"processes": processes, "devices": devices // processes, "exact": True, "deals": 4000}
     for more, streams in (({"mapped": True}, False), ({"memory_limit": "1MB"}, True)):
         done = runs.run(folder=str(tmp_path), **order, **more)
         assert [end["code"] for end in done["ends"]] == [0] * processes, done
