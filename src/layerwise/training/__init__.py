@@ -122,7 +122,8 @@ def train(
             `cache_dir`, else in the run folder, else in temporary files, and rows come to the
             device some batches at a time, in the same order and to the same weights. Arrays that
             you pass in memory are yours and do not count; mapped ones, as
-            `np.load(path, mmap_mode="r")` gives, stay on disk.
+            `np.load(path, mmap_mode="r")` gives, stay on disk. Of several processes it is the
+            limit of each.
         cache_dtype: store features as `"float16"`, `"bfloat16"` or `"uint8"`, in a half or a
             quarter of the bytes; stages compute in 32 bits all the same. `"uint8"` has 255 steps of
             what each unit or channel spans over the training rows, which takes a second pass.
@@ -164,7 +165,9 @@ def train(
         (45, 3)
 
     Where JAX was initialized in several processes (`jax.distributed.initialize`), all of them call
-    this with the same data; each keeps its share, and the first one writes and prints.
+    this with the same data; each keeps its share, and the first one writes and prints. Arrays in
+    memory stay with the caller as a whole: pass mapped ones where a process should hold its share
+    alone.
 
     Reference: Bengio, Lamblin, Popovici, Larochelle, Greedy Layer-Wise Training of Deep Networks,
     2007. There the depth is fixed beforehand and a fine-tuning always follows; here validation
