@@ -11,9 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import layerwise
-from layerwise.datasets import Dataset
+from layerwise.datasets import Dataset, _images, _mapped
 from layerwise.engine import _order as deals
 from layerwise.errors import InputError
 from layerwise.files import scratch_array
@@ -302,7 +303,7 @@ _OPENED = """
 import threading, time
 import numpy as np
 import layerwise
-from layerwise.datasets import Dataset
+from layerwise.datasets import Dataset, _images, _mapped
 Dataset.from_arrays(np.ones((50, 3)), np.arange(50) % 2)
 
 def anonymous():
@@ -341,3 +342,54 @@ def test_a_mapped_array_is_opened_and_split_with_little_memory(rows: int) -> Non
     assert train == 0.8 * rows
     # Two chunks of 8 MB, and what scikit-learn needs to deal so many rows.
     assert kilobytes < 40_000
+
+
+# --- one of several processes
+
+
+def of_arrays() -> Dataset:
+    """Of another type: reading makes a copy."""
+    x, y = table(200)
+    x = x.astype("float64")
+    return Dataset.from_arrays(x, y, test_data=(x[:50], y[:50]))
+
+
+def of_a_table() -> Dataset:
+    x, y = table(200)
+    np.savez("data.npz", x=x, y=y)
+    return Dataset.from_table("data.npz", target="y", test="data.npz")
+
+
+def of_images() -> Dataset:
+    """Gray ones and, last, one in color."""
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        path = Path("pets", "cat" if number < 4 else "dog", f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = (5, 4, 3) if number == 7 else (5, 4)
+        Image.fromarray(rng.integers(0, 256, shape).astype("uint8")).save(path)
+    return Dataset.from_images("pets", validation_split=0.25)
+
+
+@pytest.mark.parametrize("read", [of_arrays, of_a_table, of_images])
+def test_what_one_of_several_processes_makes_of_all_rows_lies_on_disk(
+    monkeypatch: pytest.MonkeyPatch, read: Any
+) -> None:
+    """With the same numbers, order and fingerprint as in the only process; so does its share."""
+    usual = read()
+    monkeypatch.setattr(_mapped, "several", lambda: True)
+    monkeypatch.setattr(_mapped, "_SMALL", 0)
+    monkeypatch.setattr(_images, "_TOGETHER", 3)
+    data = read()
+    assert data.fingerprint == usual.fingerprint
+    share = data.share(lambda rows: (rows // 4, rows // 2))
+    for name, split in data.splits.items():
+        assert is_mapped(split.x)
+        assert is_mapped(share.splits[name].x)
+        whole = usual.splits[name]
+        assert not is_mapped(whole.x)
+        np.testing.assert_array_equal(split.x, whole.x)
+        part = slice(whole.rows // 4, whole.rows // 2)
+        np.testing.assert_array_equal(share.splits[name].x, whole.x[part])
+        np.testing.assert_array_equal(share.splits[name].y, whole.y[part])
+        assert share.splits[name].rows == whole.rows

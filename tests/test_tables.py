@@ -32,7 +32,8 @@ from layerwise.errors import (
     LayerwiseError,
     MissingDependencyError,
 )
-from layerwise.tables import Preparation, Table, _csv, open_table
+from layerwise.memory import is_mapped
+from layerwise.tables import Preparation, Table, _csv, _preparation, open_table
 
 ROWS = 200
 NUMBERS, TEXTS = ["size", "year", "ratio"], ["colour", "town"]
@@ -815,3 +816,44 @@ def test_a_large_csv_may_change_its_mind_in_the_last_row(monkeypatch):
         Path("moving.csv").write_text(change(Path("moving.csv").read_text()))
         with pytest.raises(InputError, match="has changed while it was read"):
             list(table.columns(["a"]))
+
+
+# --- what is not read into memory
+
+
+@pytest.mark.parametrize("layout", ["C", "F"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_plain_npz_file_is_mapped(save, layout):
+    """What `numpy.savez` wrote stays in its file; either way the numbers are NumPy's."""
+    x = np.asarray(np.random.default_rng(0).random((30, 4)), order=layout)
+    save("data.npz", x=x, y=np.arange(30))
+    table = open_table("data.npz")
+    assert is_mapped(table._x) is (save is np.savez)
+    np.testing.assert_array_equal(table._x, x)
+    columns = {column.name: column.values for column in table.columns(table.names)}
+    np.testing.assert_array_equal(columns["x3"], x[:, 3])
+    np.testing.assert_array_equal(columns["y"], np.arange(30))
+
+
+def test_a_plain_npz_file_is_read_to_its_end_before_it_is_mapped():
+    """The sum over its bytes tells of every change."""
+    np.savez("data.npz", x=np.random.default_rng(0).random((30, 4)), y=np.arange(30))
+    whole = bytearray(Path("data.npz").read_bytes())
+    whole[600] ^= 1
+    Path("data.npz").write_bytes(whole)
+    with pytest.raises(InputError, match=r"data\.npz is no NPZ file of plain arrays: .*CRC"):
+        open_table("data.npz")
+
+
+@pytest.mark.parametrize("block", [1, 50 * 4 * 3, 1 << 20])
+def test_blocks_of_columns_change_no_number(monkeypatch, block):
+    """Columns of one, two and three features, in another order than the training table's."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({f"n{i}": rng.random(50) for i in range(3)})
+    frame["kind"], frame["half"] = list("abcab") * 10, [None, 1.0] * 25
+    data = Dataset.from_table(frame.assign(y=[0, 1] * 25), target="y", validation_split=0)
+    expected = data.preparation.transform(frame)
+    monkeypatch.setattr(_preparation, "_BLOCK_BYTES", block)
+    ours = data.preparation.transform(frame[["kind", "n2", "half", "n0", "n1"]])
+    np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_array_equal(expected, data.train.x)
