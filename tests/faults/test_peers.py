@@ -80,25 +80,29 @@ def test_ten_kills_lose_nothing(runs: Runs, whole: tuple[Path, float], tmp_path:
             assert_resumable(run)
 
 
+@pytest.mark.parametrize(("before", "after"), [(4, 2), (2, 1), (1, 2)])
 def test_another_number_of_processes_goes_on(
-    runs: Runs, whole: tuple[Path, float], tmp_path: Path
+    runs: Runs, whole: tuple[Path, float], tmp_path: Path, before: int, after: int
 ) -> None:
-    """From the last checkpoint of four in two; the last bits of sums differ then."""
+    """From the last checkpoint; the last bits of sums differ then."""
     expected, _ = whole
     run = tmp_path / "killed" / "run"
     run.parent.mkdir()
     awaited = str(run / "checkpoints" / "current-b")
-    session(runs, run, kill=[1, 0.2], awaited=awaited)
-    done = session(runs, run, processes=2)
-    assert [end["code"] for end in done["ends"]] == [0, 0], done
+    victim = before - 1
+    done = session(runs, run, before, kill=[victim, 0.2], awaited=awaited)
+    assert done["ends"][victim]["code"] == -signal.SIGKILL
+    assert_resumable(run)
+    done = session(runs, run, after)
+    assert [end["code"] for end in done["ends"]] == [0] * after, done
     assert_finished(run)
     ours, theirs = (json.loads((r / "history.json").read_text()) for r in (run, expected))
     for stage, other in zip(ours["stages"], theirs["stages"], strict=True):
         assert stage["validation"]["loss"] == pytest.approx(other["validation"]["loss"], rel=0.05)
-    kept = [np.load(r.parent / "weights-2-2-0.npz") for r in (run,)]
+    kept = np.load(run.parent / f"weights-{after}-{after}-0.npz")
     whole_weights = np.load(expected.parent / "weights-4-4-0.npz")
     for key in whole_weights:
-        difference = np.linalg.norm(kept[0][key].astype(float) - whole_weights[key])
+        difference = np.linalg.norm(kept[key].astype(float) - whole_weights[key])
         assert difference <= 0.05 * np.linalg.norm(whole_weights[key].astype(float)) + 1e-6, key
 
 
