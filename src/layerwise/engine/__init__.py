@@ -4,9 +4,9 @@
 `_fit` gives that model to Keras, `_compiled` runs it as one program; `_order` deals the batches to
 both alike; `_rows` keeps rows on the device or streams them there, as `_allotment` says, by way of
 `_reader`; `_watch` is what they tell while they train, `_recall` what callbacks remember, `_rate`
-what the machine can do. On
-several devices `_mesh` says what lies where, `_deal` and `_mesh_rows` move rows, `_mesh_program`
-and `_mesh_session` run the same steps.
+what the machine can do. On several devices `_mesh` says what lies where, `_deal` and `_mesh_rows`
+move rows, so many at a time as `_mesh_allotment` says, `_mesh_program` and `_mesh_session` run the
+same steps.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from layerwise._typing import Array, Tree
 from layerwise.errors import InputError
-from layerwise.memory import aligned, is_mapped
+from layerwise.memory import aligned, forget_pages, is_mapped
 
 AXIS = "rows"
 """The one axis of the mesh, along which batches are split."""
@@ -79,12 +79,15 @@ class Mesh:
         blocks = []
         for i, device in enumerate(self.here):
             block = array[i * each : (i + 1) * each]
-            if len(block) < each:
-                missing = np.zeros((each - len(block), *array.shape[1:]), array.dtype)
-                block = np.concatenate([block, missing])
             # What lies in memory is read where it is, if the device's memory is that; of a file
             # the device gets its rows, or it would wait for the disk in every deal.
-            blocks.append(jax.device_put(block, device, may_alias=not is_mapped(block)))
+            if len(block) < each or is_mapped(block):
+                filled = aligned((each, *array.shape[1:]), array.dtype)
+                filled[: len(block)] = block
+                filled[len(block) :] = 0
+                block = filled
+            blocks.append(jax.device_put(block, device))
+        forget_pages(array)
         shape = (each * self.size, *array.shape[1:])
         return jax.make_array_from_single_device_arrays(shape, self.split(), blocks)
 
