@@ -7,6 +7,7 @@ import gzip
 import os
 import pickle
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -68,18 +69,20 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Pair, Pair
         return _from_keras(name)
     folder_name, sums = _FOLDERS[name]
     folder = Path(root) / folder_name
-    for file, expected in sums.items():
-        path = folder / file
-        if not path.is_file():
+    for file in sums:
+        if not (folder / file).is_file():
             raise InputError(
-                f"{path} is missing. The data folder must hold {folder_name}/ with the original "
-                f"files {', '.join(sums)}."
+                f"{folder / file} is missing. The data folder must hold {folder_name}/ with the "
+                f"original files {', '.join(sums)}."
             )
-        found = digest_file(path, "md5")
-        if found != expected:
-            raise InputError(
-                f"{path} is not the original file: its MD5 is {found}, expected {expected}."
-            )
+    with ThreadPoolExecutor() as threads:
+        found = threads.map(lambda file: digest_file(folder / file, "md5"), sums)
+        for (file, expected), digest in zip(sums.items(), found, strict=True):
+            if digest != expected:
+                raise InputError(
+                    f"{folder / file} is not the original file: its MD5 is {digest}, expected "
+                    f"{expected}."
+                )
     return {"cifar10": _cifar, "abalone": _abalone}.get(name, _idx)(folder)
 
 
