@@ -5,7 +5,7 @@
 both alike; `_rows` keeps rows on the device or streams them there, as `_allotment` says, by way of
 `_reader`; `_watch` is what they tell while they train, `_recall` what callbacks remember, `_rate`
 what the machine can do. On several devices `_mesh` says what lies where, `_deal` and `_mesh_rows`
-move rows, so many at a time as `_mesh_allotment` says, `_mesh_program` and `_mesh_session` run the
+move rows, so many at a time as `_mesh_allotment` says, `_mesh_program` and `_mesh_place` run the
 same steps.
 """
 

@@ -25,12 +25,14 @@ from layerwise.engine._cost import count_forward
 from layerwise.engine._key import layer_key, optimizer_key
 from layerwise.engine._mesh import the_mesh
 from layerwise.engine._mesh_allotment import deal_bytes
+from layerwise.engine._mesh_place import MeshPlace, score
 from layerwise.engine._mesh_program import MeshProgram
-from layerwise.engine._mesh_session import MeshSession, score
+from layerwise.engine._place import Place
 from layerwise.engine._problem import Operations, Problem, Result
 from layerwise.engine._program import Program
 from layerwise.engine._rows import look, on_device
-from layerwise.engine._session import Session, operations_of, read_state
+from layerwise.engine._session import Session
+from layerwise.engine._state import read_state
 from layerwise.engine._watch import Watch
 
 _PROGRAMS_KEPT = 16
@@ -68,9 +70,8 @@ class CompiledEngine:
     def train(self, problem: Problem, watch: Watch) -> Result:
         self.check(problem)
         program = self._program(problem)
-        if isinstance(program, MeshProgram):
-            return MeshSession(problem, program, watch, self._limit).to_the_end()
-        return Session(problem, program, watch, self._limit).to_the_end()
+        somewhere = MeshPlace if isinstance(program, MeshProgram) else Place
+        return Session(problem, somewhere(problem, program, self._limit), watch).to_the_end()
 
     def evaluate(self, problem: Problem, split: Split) -> dict[str, float]:
         program = self._program(problem)
@@ -83,7 +84,7 @@ class CompiledEngine:
         return dict(zip(program.names, np.asarray(values).tolist(), strict=True))
 
     def operations(self, problem: Problem) -> Operations:
-        return operations_of(problem, self._program(problem))
+        return self._program(problem).operations(problem)
 
     def forward_operations(self, layer: keras.Layer, shape: Shape, dtype: str) -> float:
         key = layer_key(layer)

@@ -165,10 +165,9 @@ class FitEngine:
         if keras.backend.backend() != "jax":
             return None
         from layerwise.engine._program import Program
-        from layerwise.engine._session import operations_of
 
         problem.optimizer.build(problem.model.trainable_variables)
-        return operations_of(problem, Program(problem.model, problem.batch_size))
+        return Program(problem.model, problem.batch_size).operations(problem)
 
     def forward_operations(self, layer: keras.Layer, shape: Shape, dtype: str) -> float | None:
         if keras.backend.backend() != "jax":

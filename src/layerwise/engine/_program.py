@@ -14,10 +14,11 @@ import keras
 from jax import lax
 
 from layerwise.engine._batch import Data, State, batch_of, rows_of, slice_of
-from layerwise.engine._cost import count
+from layerwise.engine._cost import count, like
 from layerwise.engine._model import StageModel
 from layerwise.engine._piece import PieceProgram
-from layerwise.engine._problem import Operations
+from layerwise.engine._problem import Operations, Problem
+from layerwise.engine._state import read_state
 from layerwise.engine._step import Step
 
 WINDOW_BYTES = 1 << 20
@@ -61,12 +62,11 @@ class Program:
         """
         return _moving(self._model) == self._moves
 
-    def operations(self, state: State, batch: Data) -> Operations:
-        """What a training step and a look at a batch compute.
-
-        Args:
-            state, batch: arrays, of which only shapes and types matter.
-        """
+    def operations(self, problem: Problem) -> Operations:
+        """What a training step and a look at a full batch of such a problem compute."""
+        rows = min(self._batch, problem.train.rows)
+        batch = jax.tree.map(lambda a: like((rows, *a.shape[1:]), a.dtype), problem.train.tree())
+        state = read_state(problem)
         key = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(batch))
         if key not in self._counted:
             counted = (count(step, state, batch) for step in (self.step.train, self.step.look))

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import keras
 import numpy as np
 
 from layerwise import signals
-from layerwise._typing import Array
 from layerwise.engine._batch import State
-from layerwise.engine._cost import like
-from layerwise.engine._problem import Operations, Problem, Result, divergence
-from layerwise.engine._program import Program
+from layerwise.engine._place import Place
+from layerwise.engine._problem import Problem, Result, divergence
 from layerwise.engine._recall import Recall
-from layerwise.engine._rows import Rows, rows_for
+from layerwise.engine._state import read_state, write_state
 from layerwise.engine._watch import Snapshot, Watch, fitting, restored_curves
 from layerwise.history import StopReason
 
@@ -34,17 +30,15 @@ class Session:
 
     Args:
         problem: what to train.
-        program: compiled for problems like this one.
+        place: where its state and its rows are.
         watch: told of progress, asked where to start.
-        limit: of the memory of the whole run, in bytes; None for none.
     """
 
-    def __init__(
-        self, problem: Problem, program: Program, watch: Watch, limit: int | None = None
-    ) -> None:
-        self.problem, self.program, self.watch, self.limit = problem, program, watch, limit
+    def __init__(self, problem: Problem, place: Place, watch: Watch) -> None:
+        self.problem, self.place, self.watch = problem, place, watch
         self.steps = math.ceil(problem.train.rows / problem.batch_size)
-        self.names = [*program.names, *(f"val_{name}" for name in program.names)]
+        names = place.program.names
+        self.names = [*names, *(f"val_{name}" for name in names)]
         self.curves: dict[str, list[float]] = {}
         self.callbacks = keras.callbacks.CallbackList(
             list(problem.callbacks),
@@ -53,45 +47,24 @@ class Session:
             epochs=problem.epochs,
             steps=self.steps,
         )
-        self.rows = self._rows()
-
-    def _rows(self) -> Rows:
-        """The rows, wherever they are while this training computes."""
-        return rows_for(self.problem, self.program, self.limit)
-
-    def _placed(self, state: Mapping[str, Any]) -> State:
-        """A state as the program takes it, sharing no memory with what it is made of."""
-        return jax.tree.map(jnp.array, dict(state))
-
-    def _own(self, value: Any) -> Any:
-        """An array of the state as layers hold it."""
-        return value
-
-    def _next(self, size: int) -> int:
-        """How many steps the next call gets, where this process would take so many."""
-        return size
-
-    def _heed(self) -> None:
-        """Stop where a signal has asked for it."""
-        signals.check()
 
     def to_the_end(self) -> Result:
         """Train until the epochs are done, a callback says stop, or something is not finite.
 
         A signal waits for the call in progress, so that there is a whole state to keep.
         """
-        with signals.deferred(), closing(self.rows):
+        with signals.deferred(), self.place.company(), closing(self.place.rows):
             self._begin()
             last = self.problem.epochs * self.steps
             while self.step < last and not self.problem.model.stop_training:
                 broken = self._advance(last)
                 if broken:
-                    self.write_back()
+                    self._write_back()
                     done = max(self.step // self.steps, 1)
                     return Result(self.curves, done, StopReason.DIVERGED, broken)
                 self.watch.pause(self._snapshot)
-                self._heed()
-            self.write_back()
+                self.place.heed()
+            self._write_back()
             if self.problem.epochs:
                 variables = self.problem.model.trainable_variables
                 self.problem.optimizer.finalize_variable_values(variables)
@@ -107,7 +80,7 @@ class Session:
         self.callbacks.on_train_begin()
         self.recall = Recall(self.problem.callbacks)
         # The program takes its state's memory, so the state must share none with the layers.
-        self.state: State = self._placed(read_state(self.problem))
+        self.state: State = self.place.put(read_state(self.problem))
         self.step, self.size = 0, 1
         if self.watch.start is not None:
             self._restore(self.watch.start)
@@ -120,14 +93,16 @@ class Session:
         if watched and first == 0:
             self._let_callbacks(self.callbacks.on_epoch_begin, epoch)
         reach = (epoch + 1) * self.steps if watched else last
-        stop = min(self.step + self.size, self.rows.reach(self.step), reach, last)
+        stop = min(self.step + self.size, self.place.rows.reach(self.step), reach, last)
         started = time.perf_counter()
-        self.state, logs, finite = self.rows.train(self.state, self.step, stop)
-        self.size = self._next(_next_size(stop - self.step, time.perf_counter() - started))
+        self.state, logs, finite = self.place.rows.train(self.state, self.step, stop)
+        self.size = self.place.agree(_next_size(stop - self.step, time.perf_counter() - started))
         self.step = stop
         done = stop // self.steps
         if done > epoch:
-            self._keep(logs[: done - epoch])
+            for row in logs[: done - epoch].tolist():
+                for name, value in zip(self.names, row, strict=False):
+                    self.curves.setdefault(name, []).append(value)
             self.watch.epochs(done, self._newest())
         losses = self.curves.get("loss", ())[epoch:]
         if not finite or not np.isfinite(losses).all():
@@ -153,7 +128,7 @@ class Session:
             name: [fitting(start, f"{name}.{i}", value) for i, value in enumerate(values)]
             for name, values in self.state.items()
         }
-        self.state = self._placed(kept)
+        self.state = self.place.put(kept)
         self.curves = restored_curves(start)
         self.step = start.facts["step"]
         self.problem.model.stop_training = start.facts["stopped"]
@@ -162,63 +137,28 @@ class Session:
     def _newest(self) -> dict[str, float]:
         return {name: curve[-1] for name, curve in self.curves.items()}
 
-    def _keep(self, logs: Array) -> None:
-        for row in logs.tolist():
-            for name, value in zip(self.names, row, strict=False):
-                self.curves.setdefault(name, []).append(value)
-
     def _where_it_broke(self, epoch: int) -> str:
         """What is not finite, in which epoch; the call began in epoch `epoch`."""
         past = self.curves.get("loss", [])
         running = float(np.asarray(self.state["metrics"][0]))
         broken = next((i for i, value in enumerate(past) if not math.isfinite(value)), None)
         what = "the weights were" if broken is None and math.isfinite(running) else "the loss was"
-        self.write_back(copy=True)
+        self._write_back(copy=True)
         return divergence(what, epoch if broken is None else broken, self.problem.optimizer)
 
     def _let_callbacks(self, hook: Callable[..., None], *arguments: Any) -> None:
         """Let callbacks see the layers and the optimizer as they stand, and take their changes."""
-        self.write_back(copy=True)
+        self._write_back(copy=True)
         hook(*arguments)
-        metrics = self._own(self.state["metrics"])
-        self.state = self._placed({**read_state(self.problem), "metrics": metrics})
+        metrics = self.place.own(self.state["metrics"])
+        self.state = self.place.put({**read_state(self.problem), "metrics": metrics})
 
-    def write_back(self, copy: bool = False) -> None:
-        """Give the layers and the optimizer the values that the program reached.
-
-        With `copy` the program may go on: it takes the memory of its state, so what the layers
-        hold must be their own.
-        """
-        for name, variables in _state_variables(self.problem).items():
-            for variable, value in zip(variables, self._own(self.state[name]), strict=True):
-                variable.assign(jnp.copy(value) if copy else value)
+    def _write_back(self, copy: bool = False) -> None:
+        """Give the layers and the optimizer the values that the program reached."""
+        write_state(self.problem, self.place.own(self.state), copy=copy)
 
 
 def _next_size(steps: int, seconds: float) -> int:
     """How many steps the next call gets, so that it lasts about as long as a call should."""
     wanted = steps * _CALL_SECONDS / max(seconds, 1e-6)
     return max(1, min(int(wanted), 16 * steps))
-
-
-def _state_variables(problem: Problem) -> dict[str, list[Any]]:
-    model = problem.model
-    return {
-        "trainable": model.trainable_variables,
-        "frozen": model.non_trainable_variables,
-        "optimizer": problem.optimizer.variables,
-        "metrics": model.metrics_variables,
-    }
-
-
-def operations_of(problem: Problem, program: Program) -> Operations:
-    """What a full batch of a problem costs."""
-    rows = min(problem.batch_size, problem.train.rows)
-    batch = jax.tree.map(lambda a: like((rows, *a.shape[1:]), a.dtype), problem.train.tree())
-    return program.operations(read_state(problem), batch)
-
-
-def read_state(problem: Problem) -> State:
-    return {
-        name: [variable.value for variable in variables]
-        for name, variables in _state_variables(problem).items()
-    }

@@ -1,11 +1,11 @@
-"""One training of one stage on several devices, perhaps of several processes."""
+"""Several devices, perhaps of several processes, as the place of a training."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import jax
@@ -21,21 +21,18 @@ from layerwise.engine._mesh import own
 from layerwise.engine._mesh_allotment import deal_bytes
 from layerwise.engine._mesh_program import MeshProgram
 from layerwise.engine._mesh_rows import Dealt
-from layerwise.engine._problem import Problem, Result
+from layerwise.engine._place import Place
+from layerwise.engine._problem import Problem
 from layerwise.engine._rows import Rows
-from layerwise.engine._session import Session, read_state
+from layerwise.engine._state import read_state
 from layerwise.errors import LayerwiseError
 from layerwise.memory import forget_pages
 
 
-class MeshSession(Session):
-    """The state whole on every device, the rows dealt out; else as on one device."""
+class MeshPlace(Place):
+    """All devices, perhaps of several processes: the state whole on each, the rows dealt out."""
 
     program: MeshProgram
-
-    def to_the_end(self) -> Result:
-        with in_company():
-            return super().to_the_end()
 
     def _rows(self) -> Rows:
         self._proposed = 0
@@ -43,26 +40,29 @@ class MeshSession(Session):
         self._dealt = Dealt(self.problem, self.program, self._asks, lying)
         return self._dealt
 
-    def _placed(self, state: Mapping[str, Any]) -> State:
+    def company(self) -> AbstractContextManager[None]:
+        return in_company()
+
+    def put(self, state: Mapping[str, Any]) -> State:
         return jax.tree.map(self.program.mesh.everywhere, dict(state))
 
-    def _own(self, value: Any) -> Any:
+    def own(self, value: Any) -> Any:
         return own(value)
 
-    def _next(self, size: int) -> int:
+    def agree(self, size: int) -> int:
         """As process 0 said in the call before, so that all do the same."""
         if jax.process_count() == 1:
             return size
         self._proposed = size
         return max(1, self._dealt.agreed[1])
 
-    def _heed(self) -> None:
+    def heed(self) -> None:
         """Stop where all have agreed to, at the same step: else one would wait for another."""
         if jax.process_count() == 1:
-            super()._heed()
+            super().heed()
         elif self._dealt.agreed[0]:
             signals.ask(self._dealt.agreed[0])
-            super()._heed()
+            super().heed()
 
     def _asks(self) -> jax.Array:
         """What this process asks for, `(devices, 2)`: the signal that it heard, the next size."""
