@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from layerwise._typing import Array, Tree
 from layerwise.errors import InputError
-from layerwise.memory import aligned, forget_pages, is_mapped
+from layerwise.memory import aligned
 
 AXIS = "rows"
 """The one axis of the mesh, along which batches are split."""
@@ -79,15 +79,14 @@ class Mesh:
         blocks = []
         for i, device in enumerate(self.here):
             block = array[i * each : (i + 1) * each]
-            # What lies in memory is read where it is, if the device's memory is that; of a file
-            # the device gets its rows, or it would wait for the disk in every deal.
-            if len(block) < each or is_mapped(block):
+            # Rows in memory or in a mapped file are read where they are, if the device's memory is
+            # this machine's.
+            if len(block) < each:
                 filled = aligned((each, *array.shape[1:]), array.dtype)
                 filled[: len(block)] = block
                 filled[len(block) :] = 0
                 block = filled
             blocks.append(jax.device_put(block, device))
-        forget_pages(array)
         shape = (each * self.size, *array.shape[1:])
         return jax.make_array_from_single_device_arrays(shape, self.split(), blocks)
 

@@ -41,6 +41,7 @@ class Dealt:
     ) -> None:
         self._problem, self._program, self._asks = problem, program, asks
         self._train = Dealer(program.mesh, problem.train, problem.batch_size, lying)
+        self._lies = lying is not None
         self._steps = -(-problem.train.rows // problem.batch_size)
         self._held = None
         if problem.validation is not None:
@@ -75,10 +76,13 @@ class Dealt:
         return state, logs, bool(finite)
 
     def close(self) -> None:
-        self._deal = None
+        # The session, which this holds by what it asks for, holds this: without a word the rows
+        # would stay until Python looks for such circles.
+        del self._deal, self._train, self._held
 
     def _finish_epoch(self, state: State) -> Array:
-        jax.tree.map(forget_pages, self._problem.train.tree())
+        if self._lies:
+            jax.tree.map(forget_pages, self._problem.train.tree())
         logs = [np.asarray(self._program.results(state["metrics"]))]
         if self._held is not None:
             logs.append(self._held.score(state))
@@ -112,7 +116,7 @@ class Scored:
     def __init__(
         self, program: MeshProgram, split: Split, batch: int, few: int, lying: int | None = None
     ) -> None:
-        self._program, self._split = program, split
+        self._program, self._split, self._lies = program, split, lying is not None
         self._dealer = Dealer(program.mesh, split, batch, lying)
         mesh = program.mesh
         held = mesh.each(split.rows) * row_bytes(split)
@@ -122,5 +126,6 @@ class Scored:
     def score(self, state: State) -> Array:
         """The metrics over all rows."""
         found = self._program.score(state, self._deals or self._dealer.all())
-        jax.tree.map(forget_pages, self._split.tree())
+        if self._lies:
+            jax.tree.map(forget_pages, self._split.tree())
         return found
