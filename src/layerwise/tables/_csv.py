@@ -51,7 +51,9 @@ class _LargeCsv:
             if numbers is not None:
                 yield from numbers
                 continue
-            frame = _read(self._path, names, self._as_text)
+            frame = _streamed(self._path, names, self._as_text)
+            if frame is None:
+                frame = _read(self._path, names, self._as_text)
             for name in names:
                 yield from_series(frame.get_column(name), name)
 
@@ -150,6 +152,25 @@ def _read(path: Path, names: Sequence[str], as_text: Collection[str]) -> nw.Data
     except pa.ArrowException as error:
         raise _unreadable(path, error) from error
     return nw.from_native(table, eager_only=True)
+
+
+def _streamed(
+    path: Path, names: Sequence[str], as_text: Collection[str]
+) -> nw.DataFrame[Any] | None:
+    """The same, if the types of the first block hold for all rows; None where they do not.
+
+    `read_csv`, which finds the types over the whole file, holds all of its text meanwhile.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    try:
+        with csv.open_csv(path, **_convert(path, names, as_text)) as reader:
+            return nw.from_native(reader.read_all(), eager_only=True)
+    except pa.ArrowException as error:
+        if "conversion error" in str(error):
+            return None
+        raise _unreadable(path, error) from error
 
 
 def _read_numbers(
