@@ -35,7 +35,7 @@ HOW = ["--target", "kind", "--epochs", "2", "--max-depth", "2", "--batch-size", 
 def make(file: Path, rows: int, columns: int) -> None:
     """A table of numbers with all their digits, and whether two of them are large."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(rows, columns)).astype(np.float32)
+    x = rng.normal(size=(rows, columns))
     kind = np.where(np.abs(x[:, 0]) + x[:, 1] > 1, "large", "small")
     data = {f"c{i}": x[:, i].astype(str) for i in range(columns)}
     csv.write_csv(pa.table({**data, "kind": kind}), file, csv.WriteOptions(quoting_style="none"))

@@ -72,6 +72,20 @@ def test_weights_are_repetitions() -> None:
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-4)
 
 
+@pytest.mark.parametrize(("rows", "batch"), [(500, 32), (2500, 40), (13_000, 200)])
+def test_large_data_are_taken_in_larger_batches(rows: int, batch: int) -> None:
+    """The same bits as with the batch size in numbers: a fiftieth of the rows to train on."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 3))
+    y = (x[:, 0] > 0).astype(int)
+    how: dict[str, Any] = {"epochs": 1, "max_depth": 1, "fine_tune": 0, "random_state": 0}
+    auto, told = (
+        LayerwiseClassifier(**how, **given).fit(x, y).predict_proba(x[:50])
+        for given in ({}, {"batch_size": batch})
+    )
+    np.testing.assert_array_equal(auto, told)
+
+
 def test_it_is_what_train_gives() -> None:
     """The network of `layerwise.train` on rows scaled by the same scikit-learn scaler: 1e-6."""
     from layerwise.estimators._data import Given, dealt

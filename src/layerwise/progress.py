@@ -65,7 +65,8 @@ class EpochsDone:
 
 @dataclass(frozen=True)
 class StageFinished:
-    """All replicates of a stage are trained and scored; `history` holds its record last."""
+    """All replicates of a stage are trained and scored; `history` holds its record last, and is for
+    reading only."""
 
     history: Mapping[str, Any]
     restored: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -44,7 +44,7 @@ class LayerwiseBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         max_depth: int = 5,
         patience: int = 2,
         epochs: int = 100,
-        batch_size: int = 32,
+        batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 1e-3,
         validation_fraction: float = 0.2,
         fine_tune: int = 50,
@@ -107,7 +107,7 @@ class LayerwiseBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             objective=self._objective(),
             optimizer=keras.optimizers.Adam(self.learning_rate),
             epochs=self.epochs,
-            batch_size=self.batch_size,
+            batch_size=self._batch_size(len(rows)),
             max_depth=self.max_depth,
             depth_rule=Plateau(self.patience) if chosen else FixedDepth(keep="last"),
             fine_tune=tune if chosen and labels else None,
@@ -127,6 +127,12 @@ class LayerwiseBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _objective(self) -> Any:
         return self.objective
+
+    def _batch_size(self, rows: int) -> Any:
+        """Rows a step: few where there are few, as a network needs steps to learn."""
+        if isinstance(self.batch_size, str) and self.batch_size == "auto":
+            return min(max(rows // 50, 32), 200)
+        return self.batch_size
 
     def _block(self, depth: int) -> keras.Layer:
         dense = keras.layers.Dense(self.width, self.activation)

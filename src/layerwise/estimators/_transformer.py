@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.utils.validation import validate_data
@@ -41,7 +41,7 @@ class LayerwiseTransformer(LayerwiseBase):
         max_depth: int = 5,
         patience: int = 2,
         epochs: int = 100,
-        batch_size: int = 32,
+        batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 1e-3,
         validation_fraction: float = 0.2,
         dropout: float = 0.0,

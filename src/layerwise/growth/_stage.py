@@ -60,8 +60,8 @@ def path(stages: Sequence[Stage]) -> list[Frozen]:
     """
     newest: dict[int, Frozen] = {}
     for stage in stages:
-        lowest = stage.depth - len(stage.blocks) + 1
-        newest |= {lowest + i: block for i, block in enumerate(stage.blocks)}
+        for depth, block in enumerate(stage.blocks, stage.depth - len(stage.blocks) + 1):
+            newest[depth] = block
     return [newest[depth] for depth in sorted(newest)]
 
 

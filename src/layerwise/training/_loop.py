@@ -33,7 +33,7 @@ def grow(
         history.stages.append(stage_record(depth, outcomes))
         history.stop_reason = _reason_to_stop(settings, history)
         restored = all(outcome is None or outcome.restored for outcome in outcomes)
-        yield StageFinished(history.to_dict(), restored)
+        yield StageFinished(history.snapshot(), restored)
         if history.stop_reason is not None:
             return
 

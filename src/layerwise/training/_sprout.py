@@ -100,7 +100,7 @@ def sprout(
     features = attach(newest, shape, dtype, what, block_seed)
     objective = settings.objective(depth)
     _check(newest, what, objective, view)
-    if stages:
+    if stages and settings.init != "fresh":
         _initialise(settings.init, newest, path(stages), view)
     block = newest
     if moved:
@@ -149,9 +149,9 @@ def _moved(
     settings: Settings, view: View, depth: int, stages: Sequence[Stage]
 ) -> tuple[tuple[keras.Layer, ...], Shape, str]:
     """Copies of the blocks that train along with the newest; shape and type of their output."""
-    shape, dtype = view.shape, view.dtype
+    shape, dtype, lowest = view.shape, view.dtype, settings.policy.lowest(depth)
     moved = []
-    for block in path(stages)[settings.policy.lowest(depth) - 1 :]:
+    for block in path(stages)[lowest - 1 :] if lowest < depth else ():
         layer, shape = duplicate(block.layer, shape, dtype)
         dtype = layer.compute_dtype
         moved.append(layer)
