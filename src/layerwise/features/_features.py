@@ -245,17 +245,17 @@ class Features:
         return max(1, min(self._longest, most // row))
 
     def _keys_after(self, passed: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """For each split SHA-256 over all that its features depend on.
+        """For each split SHA-256 over all that its features depend on, or what nobody will ask for.
 
         The longest split is among it: with the shapes it decides how many rows pass at a time,
         and other numbers of rows may give other last bits.
         """
-        facts = [_FORMAT, _CHUNK_BYTES, self._longest, self._origin, passed, _versions()]
+        names = (*self._splits, _SPAN)
         if not (self._origin and all(block for block, _ in passed)):
-            facts.append(secrets.token_hex(16))
+            return {name: secrets.token_hex(32) for name in names}
+        facts = [_FORMAT, _CHUNK_BYTES, self._longest, self._origin, passed, _versions()]
         return {
-            name: hashlib.sha256(json.dumps([name, *facts]).encode()).hexdigest()
-            for name in (*self._splits, _SPAN)
+            name: hashlib.sha256(json.dumps([name, *facts]).encode()).hexdigest() for name in names
         }
 
 
