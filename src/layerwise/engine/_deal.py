@@ -24,7 +24,7 @@ DEAL_BYTES = 32 << 20
 """At most about so much a device holds of rows that were dealt; with those on their way three
 times."""
 LEAST_BYTES = 1 << 20
-PART = 16
+PART = 64
 """A deal is no more than one part of so many of the rows that a device keeps, or `LEAST_BYTES`."""
 Rows: TypeAlias = NDArray[np.int32]
 Take: TypeAlias = Callable[[int, int], Rows]
