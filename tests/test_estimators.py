@@ -72,9 +72,9 @@ def test_weights_are_repetitions() -> None:
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-4)
 
 
-@pytest.mark.parametrize(("rows", "batch"), [(500, 32), (2500, 40), (13_000, 200)])
+@pytest.mark.parametrize(("rows", "batch"), [(500, 32), (2500, 50), (13_000, 200)])
 def test_large_data_are_taken_in_larger_batches(rows: int, batch: int) -> None:
-    """The same bits as with the batch size in numbers: a fiftieth of the rows to train on."""
+    """The same bits as with the batch size in numbers: a fortieth of the rows to train on."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, 3))
     y = (x[:, 0] > 0).astype(int)

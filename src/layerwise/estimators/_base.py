@@ -131,7 +131,7 @@ class LayerwiseBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _batch_size(self, rows: int) -> Any:
         """Rows a step: few where there are few, as a network needs steps to learn."""
         if isinstance(self.batch_size, str) and self.batch_size == "auto":
-            return min(max(rows // 50, 32), 200)
+            return min(max(rows // 40, 32), 200)
         return self.batch_size
 
     def _block(self, depth: int) -> keras.Layer:

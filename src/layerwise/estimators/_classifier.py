@@ -28,7 +28,7 @@ class LayerwiseClassifier(ClassifierMixin, LayerwiseBase):
         max_depth: the most blocks.
         patience: stop growing after so many depths without a better validation score.
         epochs: of each stage.
-        batch_size: rows a step; `"auto"` is a fiftieth of the training rows, 32 at least and 200 at
+        batch_size: rows a step; `"auto"` is a fortieth of the training rows, 32 at least and 200 at
             most.
         learning_rate: of Adam.
         validation_fraction: of the rows, held out to choose the depth; 0 keeps the last depth.
