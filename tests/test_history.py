@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -152,7 +153,7 @@ def test_what_is_not_finite_is_null(history):
     text = history.to_json()
     whole = json.loads(text, parse_constant=refuse)
     for written, record in zip(whole["stages"], history.stages, strict=True):
-        fields = {**vars(record)}
+        fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
         for optional in ("diverged", "retries", "message", "ledger"):
             if fields[optional] is None:
                 del fields[optional]
@@ -411,3 +412,13 @@ def test_plot_opens_no_window():
 
     History(stages=[stage()], monitor="validation.loss").plot()
     assert plt.get_fignums() == []
+
+
+def test_a_snapshot_is_what_to_dict_gives_and_tells_each_stage_once():
+    history = History(stages=[stage(1), stage(2)], monitor="validation.accuracy")
+    first, second, apart = history.snapshot(), history.snapshot(), history.to_dict()
+    assert first == second == apart
+    assert list(first) == list(apart)
+    assert all(one is other for one, other in zip(first["stages"], second["stages"], strict=True))
+    apart["stages"][0]["train"].clear()
+    assert history.to_dict() == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import json
 import math
@@ -182,7 +183,7 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole history as plain values, ready for JSON."""
-        return self._told([finite(stage.to_dict()) for stage in self.stages])
+        return copy.deepcopy(self.snapshot())
 
     def snapshot(self) -> dict[str, Any]:
         """`to_dict`, with records of stages that all snapshots share: for reading only.
@@ -190,25 +191,20 @@ class History:
         What a listener gets after every stage; made anew each time, the records of a thousand
         stages would take longer than training one.
         """
-        return self._told([stage.shared for stage in self.stages])
-
-    def _told(self, stages: list[dict[str, Any]]) -> dict[str, Any]:
         optional = {"search": self.search, "diagnostics": self.diagnostics}
-        told: dict[str, Any] = finite(
-            {
-                "schema": SCHEMA,
-                "stages": (),
-                "selected_depth": self.selected_depth,
-                "depth_rule": self.depth_rule,
-                "monitor": self.monitor,
-                "stop_reason": self.stop_reason,
-                "fine_tune": self.fine_tune,
-                "baseline": self.baseline,
-                "test": self.test,
-                **{name: told for name, told in optional.items() if told is not None},
-            }
-        )
-        return {**told, "stages": stages}
+        told: dict[str, Any] = {
+            "schema": SCHEMA,
+            "stages": [],
+            "selected_depth": self.selected_depth,
+            "depth_rule": self.depth_rule,
+            "monitor": self.monitor,
+            "stop_reason": self.stop_reason,
+            "fine_tune": self.fine_tune,
+            "baseline": self.baseline,
+            "test": self.test,
+            **{name: told for name, told in optional.items() if told is not None},
+        }
+        return {**finite(told), "stages": [stage.shared for stage in self.stages]}
 
     def summary(self) -> dict[str, Any]:
         """`to_dict` without the curves: what `--json` prints."""

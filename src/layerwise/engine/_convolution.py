@@ -23,8 +23,6 @@ from jax import lax
 
 PATCH = 4096
 """Numbers of a patch that the kernel unrolls fast."""
-
-
 PART_BYTES = 1 << 23
 """How much of the images is convolved at a time; a smaller part stays in the cache."""
 
@@ -74,7 +72,7 @@ def _by_images(lhs: Any, rhs: Any, spec: Any, parameters: dict[str, Any], some: 
         return lax.dynamic_update_slice_in_dim(made, part(i * some, some), i * some, made_batch)
 
     full, rest = divmod(images, some)
-    one = jax.eval_shape(lambda: part(0, some))  # its shape
+    one = jax.eval_shape(lambda: part(0, some))
     shape = [images if i == made_batch else size for i, size in enumerate(one.shape)]
     made = lax.fori_loop(0, full, put, jnp.zeros(shape, one.dtype))
     if not rest:

@@ -1,8 +1,8 @@
 """The gradient of max pooling in a form that XLA compiles to plain loops on a CPU.
 
-XLA takes it apart into a reduction that carries the position of the
-largest number along, and a scatter: together they cost as much as a convolution. Written as one
-comparison a place of the window, all of it is one or two passes over the image.
+XLA takes it apart into a reduction that carries the position of the largest number along, and a
+scatter: together they cost as much as a convolution. Written as one comparison a place of the
+window, all of it is one or two passes over the image.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class LayerwiseBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             objective=self._objective(),
             optimizer=keras.optimizers.Adam(self.learning_rate),
             epochs=self.epochs,
-            batch_size=self._batch_size(len(rows)),
+            batch_size=_rows_a_step(self.batch_size, len(rows)),
             max_depth=self.max_depth,
             depth_rule=Plateau(self.patience) if chosen else FixedDepth(keep="last"),
             fine_tune=tune if chosen and labels else None,
@@ -127,12 +127,6 @@ class LayerwiseBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _objective(self) -> Any:
         return self.objective
-
-    def _batch_size(self, rows: int) -> Any:
-        """Rows a step: few where there are few, as a network needs steps to learn."""
-        if isinstance(self.batch_size, str) and self.batch_size == "auto":
-            return min(max(rows // 40, 32), 200)
-        return self.batch_size
 
     def _block(self, depth: int) -> keras.Layer:
         dense = keras.layers.Dense(self.width, self.activation)
@@ -183,3 +177,10 @@ def _chunks(
         padded = np.zeros((_CHUNK, *rows.shape[1:]), rows.dtype)
         padded[: len(chunk)] = chunk
         yield keras.ops.convert_to_numpy(forward(padded))[: len(chunk)]
+
+
+def _rows_a_step(given: Any, rows: int) -> Any:
+    """The batch size: small where there are few rows, as a network needs steps to learn."""
+    if isinstance(given, str) and given == "auto":
+        return min(max(rows // 40, 32), 200)
+    return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,7 +133,7 @@ def _learn(
         learned.warnings.append(
             f"The column {name!r} tells the target {target.name!r} outright: each of its values "
             f"stands for one of the target's. If it is not known beforehand, leave it out with "
-            f"`--drop {name}`."
+            f"`--drop {shlex.quote(name)}`."
         )
     learned.codes.append(code)
     size = len(code.features)
@@ -157,7 +158,7 @@ def _refuse(refused: dict[str, str]) -> None:
     if not refused:
         return
     what = "; ".join(f"{name!r} ({why})" for name, why in refused.items())
-    advice = " ".join(f"--drop {name}" for name in refused)
+    advice = " ".join(f"--drop {shlex.quote(name)}" for name in refused)
     one = len(refused) == 1
     raise InputError(
         f"{'The column' if one else 'The columns'} {what} cannot be used as "
