@@ -17,14 +17,29 @@ CASES: dict[str, dict[str, Any]] = {
     "valid": {"x": (40, 24, 24, 3), "w": (1, 1, 3, 4), "padding": "VALID"},
     "a sequence": {"x": (40, 600, 3), "w": (5, 3, 4)},
     "a volume": {"x": (10, 9, 15, 15, 2), "w": (3, 3, 3, 2, 2)},
-    "many channels": {"x": (2, 5, 5, 2000), "w": (3, 3, 2000, 2)},
+    "many channels": {"x": (2, 7, 7, 2000), "w": (3, 3, 2000, 2), "strides": (2, 2)},
     "depthwise": {"x": (40, 24, 24, 4), "w": (3, 3, 1, 4), "feature_group_count": 4},
     "a part left over": {"x": (41, 24, 24, 3), "w": (3, 3, 3, 4)},
     "small": {"x": (4, 6, 6, 3), "w": (3, 3, 3, 4)},
     "large images": {"x": (5, 160, 160, 33), "w": (3, 3, 33, 2)},
+    "many filters": {"x": (300, 10, 9, 32), "w": (3, 3, 32, 33)},
+    "many filters, a few images": {"x": (3, 12, 9, 40), "w": (3, 2, 40, 40)},
+    "many filters, uneven": {
+        "x": (40, 15, 12, 33),
+        "w": (4, 2, 33, 40),
+        "padding": [(2, 3), (0, 4)],
+    },
+    "many filters, one pixel": {"x": (70, 10, 12, 64), "w": (1, 1, 64, 16)},
+    "many filters, valid": {"x": (60, 17, 16, 32), "w": (3, 5, 32, 32), "padding": "VALID"},
+    "many filters, cut off": {
+        "x": (60, 17, 16, 32),
+        "w": (1, 3, 32, 32),
+        "padding": [(-2, 1), (1, -3)],
+    },
+    "many filters of a sequence": {"x": (70, 90, 32), "w": (5, 32, 48)},
     "large images, strided": {"x": (9, 160, 160, 17), "w": (3, 3, 17, 2), "strides": (2, 1)},
 }
-WHOLE = {"depthwise", "small"}
+WHOLE = {"depthwise", "small", "many filters, a few images"}
 """Those that are not computed in parts."""
 
 
@@ -69,3 +84,4 @@ def test_gradients_are_those_of_float64(name: str) -> None:
         np.testing.assert_allclose(np.asarray(got), expected, rtol=0, atol=bound)
     program = str(jax.make_jaxpr(canonical(function))(*arguments))
     assert any(loop in program for loop in ("scan[", "while[")) == (name not in WHOLE)
+    assert ("conv_general_dilated" not in program) == name.startswith("many filters")

@@ -1,7 +1,8 @@
-"""The gradient of max pooling, held against XLA's own."""
+"""Pooling and its gradient, held against XLA's own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -43,11 +44,23 @@ def pooled(case: dict[str, Any]) -> Any:
     return pool
 
 
-def gradient_of(case: dict[str, Any]) -> Any:
+def summed(case: dict[str, Any]) -> Any:
+    """A function that sums the windows of an image."""
+    from jax import lax
+
+    window, strides = ((1, *case[key], 1) for key in ("window", "strides"))
+
+    def pool(x: Any) -> Any:
+        return lax.reduce_window(x, 0.0, lax.add, window, strides, case.get("padding", "VALID"))
+
+    return pool
+
+
+def gradient_of(case: dict[str, Any], of: Callable[..., Any] = pooled) -> Any:
     """A function of the image: how a weighted sum of what is pooled rises with it."""
     import jax
 
-    pool = pooled(case)
+    pool = of(case)
 
     def total(x: Any, weights: Any) -> Any:
         return (pool(x) * weights).sum()
@@ -85,3 +98,56 @@ def test_the_gradient_of_the_largest_goes_where_xla_sends_it(name: str, content:
     assert np.abs(expected).max() > 0
     program = str(jax.make_jaxpr(canonical(function))(x, weights))
     assert ("select_and_scatter" in program) == (name == "a large window")
+
+
+@pytest.mark.parametrize("content", ["normal", "ties", "nothing larger", "not a number"])
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_pooled_is_what_xla_pools(name: str, content: str) -> None:
+    """To the bit."""
+    import jax
+
+    from layerwise.engine._canonical import canonical
+
+    case, x = CASES[name], images(CASES[name], content)
+    function = pooled(case)
+    np.testing.assert_array_equal(jax.jit(canonical(function))(x), jax.jit(function)(x))
+    program = str(jax.make_jaxpr(canonical(function))(x))
+    assert ("reduce_window" in program) == (name == "a large window")
+
+
+def test_whole_numbers_and_dilated_windows_are_pooled_by_xla() -> None:
+    import jax.numpy as jnp
+    from jax import lax
+
+    from layerwise.engine._canonical import canonical
+
+    whole = jnp.arange(48, dtype="int32").reshape(2, 6, 4) % 7
+    lowest = jnp.iinfo("int32").min
+    for x, start, dilation in ((whole, lowest, (1, 1, 1)), (whole / 2, -jnp.inf, (1, 2, 1))):
+
+        def pool(x: Any, start: Any = start, dilation: tuple[int, ...] = dilation) -> Any:
+            return lax.reduce_window(
+                x, start, lax.max, (1, 2, 1), (1, 1, 1), "VALID", window_dilation=dilation
+            )
+
+        np.testing.assert_array_equal(canonical(pool)(x), pool(x))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_gradient_of_a_mean_is_spread_as_xla_spreads_it(name: str) -> None:
+    """To the bit; only windows that do not overlap are summed axis by axis."""
+    import jax
+
+    from layerwise.engine._canonical import canonical
+
+    case, x = CASES[name], images(CASES[name], "normal")
+    function = gradient_of(case, summed)
+    weights = np.random.default_rng(1).normal(size=jax.eval_shape(summed(case), x).shape)
+    arguments = x, weights.astype("float32")
+    expected = np.asarray(jax.jit(function)(*arguments))
+    np.testing.assert_array_equal(jax.jit(canonical(function))(*arguments), expected)
+    assert np.abs(expected).max() > 0
+    apart = all(a <= b for a, b in zip(case["window"], case["strides"], strict=True))
+    program = str(jax.make_jaxpr(canonical(function))(*arguments))
+    pooled_at_once = str((1, *case["window"], 1)) in program.split("pad[")[-1]
+    assert pooled_at_once == (not apart or len(case["window"]) == 1)

@@ -1,7 +1,7 @@
 """Operations that XLA compiles badly for a CPU, put in forms that it compiles well.
 
 A step of training is traced, and its operations are replayed one by one, some of them in another
-form of the same meaning: convolutions and the gradients of max pooling.
+form of the same meaning: convolutions, pooling and its gradient.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from jax import lax
 from jax.extend import core
 
 from layerwise.engine._convolution import convolve
-from layerwise.engine._pooling import max_gradient
+from layerwise.engine._pooling import is_spread, max_gradient, max_pooled, sum_of_spread
 
 FORMS: dict[Any, Callable[..., Any]] = {
     lax.conv_general_dilated_p: convolve,
     lax.select_and_scatter_add_p: max_gradient,
+    lax.reduce_window_max_p: max_pooled,
 }
 """By operation, what takes its operands and parameters and puts it in another form."""
+_KNOWN = {*FORMS, lax.reduce_window_sum_p}
 
 
 def canonical(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,7 +56,7 @@ def _inner(parameters: dict[str, Any]) -> list[tuple[str, int | None, core.Close
 
 def _has_any(jaxpr: core.Jaxpr) -> bool:
     return any(
-        equation.primitive in FORMS
+        equation.primitive in _KNOWN
         or any(_has_any(inner.jaxpr) for _, _, inner in _inner(equation.params))
         for equation in jaxpr.eqns
     )
@@ -69,11 +71,17 @@ def _replay(jaxpr: core.Jaxpr, constants: Sequence[Any], arguments: Sequence[Any
 
     for variables, given in ((jaxpr.constvars, constants), (jaxpr.invars, arguments)):
         values.update(zip(variables, given, strict=True))
+    makers: dict[Any, core.JaxprEqn] = {}
     for equation in jaxpr.eqns:
+        makers.update(dict.fromkeys(equation.outvars, equation))
         inputs = [read(atom) for atom in equation.invars]
         primitive: Any = equation.primitive
         if primitive in FORMS:
             outputs = [FORMS[primitive](*inputs, **equation.params)]
+        elif primitive is lax.reduce_window_sum_p and is_spread(
+            makers.get(equation.invars[0]), equation.params
+        ):
+            outputs = [sum_of_spread(*inputs, **equation.params)]
         else:
             parameters = equation.params
             if any(_has_any(inner.jaxpr) for _, _, inner in _inner(parameters)):

@@ -10,6 +10,8 @@ the patch is a whole image of every row of the batch, and the matrix far larger 
 summed over a few images at a time, it takes a quarter of the time. The sum is then in another
 order, and nearer to the exact one. Images that are larger than the cache are faster some at a time,
 too.
+
+Where kernels move by one pixel over many channels, products of matrices are faster than all that.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from layerwise.engine._products import as_product
 
 PATCH = 4096
 """Numbers of a patch that the kernel unrolls fast."""
@@ -36,6 +40,9 @@ def convolve(lhs: Any, rhs: Any, *, dimension_numbers: Any, **parameters: Any) -
     # Rows that several devices share cannot be cut into parts without moving them.
     if grouped or jax.device_count() > 1:
         return _transposed(lhs, rhs, spec, parameters)
+    product = as_product(lhs, rhs, spec, parameters)
+    if product is not None:
+        return product
     some = max(1, PATCH // max(window, 1))
     if window * channels >= 4 * PATCH and some < channels:
         return _by_channels(lhs, rhs, spec, parameters, some)

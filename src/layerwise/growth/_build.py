@@ -28,7 +28,8 @@ def attach(layer: keras.Layer, shape: Shape, dtype: str, what: str, seed: int = 
     """
     try:
         with seeded(seed):
-            output = layer(keras.Input(shape, dtype=dtype))
+            # A tensor of no input layer: the layer would keep that for as long as it lives.
+            output = layer(keras.KerasTensor((None, *shape), dtype=dtype))
     except (ValueError, TypeError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
         raise InputError(

@@ -59,7 +59,7 @@ class Parts(keras.Layer):  # type: ignore[misc,unused-ignore]
         self.feature_shape = feature_shape
         for part in self.parts.values():
             if not part.built:
-                part(keras.Input(feature_shape))
+                part(keras.KerasTensor((None, *feature_shape)))
         self.built = True
 
     def __getitem__(self, name: str) -> keras.Layer:
