@@ -15,9 +15,9 @@ from layerwise.engine import Problem, Snapshot
 from layerwise.history import History
 from layerwise.progress import Listener, Noted, PhaseStarted
 from layerwise.training._meter import Meter, together
+from layerwise.training._network import untrained
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
-from layerwise.training._result import untrained
 from layerwise.training._trained import Job, ready, trained
 from layerwise.training._whole import whole_problem
 

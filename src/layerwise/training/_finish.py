@@ -17,9 +17,10 @@ from layerwise.progress import Listener, Noted, PhaseStarted
 from layerwise.training._compare import compare
 from layerwise.training._diagnose import diagnose
 from layerwise.training._meter import together
+from layerwise.training._network import Networks
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
-from layerwise.training._result import TrainResult, best_replicate, network
+from layerwise.training._result import TrainResult, best_replicate
 from layerwise.training._settings import Settings
 from layerwise.training._tune import tune, tune_network
 from layerwise.training._tune_trunk import tune_trunk
@@ -47,7 +48,7 @@ def finish(
         replica if len(replica.stages) >= depth else None for replica in replicas
     ]
     if settings.fine_tune is None:
-        models = [None if replica is None else network(replica, depth) for replica in grown]
+        models: Sequence[keras.Model | None] = Networks(grown, depth)
     else:
         for replica in replicas:
             replica.meter.start()
@@ -108,7 +109,7 @@ def _tuned(
     metric: str,
     journal: Journal,
     listen: Listener,
-) -> tuple[list[keras.Model | None], Sequence[float | None], dict[str, Any]]:
+) -> tuple[Sequence[keras.Model | None], Sequence[float | None], dict[str, Any]]:
     """The networks after each step that was kept, their scores, and `fine_tune` of the history."""
     steps = []
     if spec.when != "after":
@@ -116,7 +117,7 @@ def _tuned(
         steps.append(trunks.record)
         if trunks.kept:
             grown, values = trunks.tuned, trunks.values
-    models = [None if replica is None else network(replica, depth) for replica in grown]
+    models: Sequence[keras.Model | None] = Networks(grown, depth)
     if spec.when != "before":
         tuning = tune(
             grown, metric, lambda one: tune_network(one, depth, spec, metric, journal, listen)

@@ -14,8 +14,8 @@ from layerwise.diagnostics import RATE, gradient_norms, with_activation
 from layerwise.engine import Problem, Watch
 from layerwise.growth import path
 from layerwise.objectives import has_views
+from layerwise.training._network import untrained
 from layerwise.training._replica import Replica
-from layerwise.training._result import untrained
 from layerwise.training._settings import Settings
 from layerwise.training._sprout import Sprout, sprout, stage_problem
 from layerwise.training._view import View

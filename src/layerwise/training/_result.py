@@ -13,16 +13,14 @@ import keras
 from layerwise import depth as depths
 from layerwise import files
 from layerwise.checkpoint import draw
-from layerwise.datasets import Dataset
 from layerwise.errors import InputError, complaint
-from layerwise.growth import Stage, audit, early_exits, ensemble, path, stitch
+from layerwise.growth import audit, early_exits, ensemble, path
 from layerwise.history import History, Metrics
-from layerwise.objectives import Supervised
 from layerwise.training._assemble import assembler
 from layerwise.training._facts import run_facts
+from layerwise.training._network import compile_for, network
 from layerwise.training._pictures import Pictures
 from layerwise.training._replica import Replica
-from layerwise.training._settings import Settings
 
 
 @dataclass(repr=False)
@@ -32,14 +30,15 @@ class TrainResult(Pictures):
     Attributes:
         history: the record; `history.to_frame()`, `history.plot_curves()`,
             `history.to_json()`.
-        models: the network at the chosen depth of each replicate, fine-tuned if that was kept;
-            None for a replicate that diverged before that depth.
+        models: the network at the chosen depth of each replicate, fine-tuned if that was kept, and
+            else put together when it is first asked for; None for a replicate that diverged before
+            that depth.
         classes: the labels in the order of the model's outputs; None for values or without labels.
         run_dir: the run folder, or None.
     """
 
     history: History
-    models: list[keras.Model | None]
+    models: Sequence[keras.Model | None]
     classes: Any
     run_dir: Path | None
     best: int = 0
@@ -131,7 +130,7 @@ class TrainResult(Pictures):
             )
         replica = self._replicas[self.best]
         model = ensemble(self.early_exits(), given)
-        _compile(model, replica.data, replica.settings, depth)
+        compile_for(model, replica.data, replica.settings, depth)
         return model
 
     def report(self, path: str | Path) -> None:
@@ -151,45 +150,6 @@ class TrainResult(Pictures):
         fine-tuning."""
         stages = self._replicas[self.best].stages[: self.selected_depth]
         return [block.layer for block in path(stages)]
-
-
-def network(replica: Replica, depth: int) -> keras.Model:
-    """The stitched and compiled network of one replicate at a depth.
-
-    Raises:
-        FreezeError: a block changed since it froze.
-    """
-    stages = replica.stages[:depth]
-    audit(stages)
-    data = replica.data
-    model = _stitched(replica, stages)
-    _compile(model, data, replica.settings, depth)
-    return model
-
-
-def untrained(replica: Replica, depth: int, seed: int) -> keras.Model:
-    """The same architecture as `network` with freshly drawn weights."""
-    return _stitched(replica, replica.stages[:depth], seed=seed)
-
-
-def _stitched(replica: Replica, stages: Sequence[Stage], *, seed: int | None = None) -> keras.Model:
-    data, objective = replica.data, replica.settings.objective(len(stages))
-    shape, dtype = tuple(data.train.x.shape[1:]), str(data.train.x.dtype)
-    assemble = assembler(objective, data)
-    return stitch(stages, stages[-1].predictor, shape, dtype, seed=seed, assemble=assemble)
-
-
-def _compile(model: keras.Model, data: Dataset, settings: Settings, depth: int) -> None:
-    """Compile for `evaluate` and further `fit`, as far as there are labels to predict."""
-    if data.labels is None:
-        return
-    optimizer = settings.optimizer(depth)
-    optimizer.build(model.trainable_variables)
-    staged = settings.objective(depth)
-    objective = staged if isinstance(staged, Supervised) else settings.predictor
-    classes = data.classes is not None
-    loss = objective.loss_on_numbers(classes, model.output_shape[-1])
-    model.compile(optimizer, loss=loss, metrics=["accuracy" if classes else "mean_squared_error"])
 
 
 def best_replicate(values: Sequence[float | None], higher: bool) -> int:

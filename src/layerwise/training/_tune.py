@@ -15,10 +15,10 @@ from layerwise.engine import Problem
 from layerwise.finetune import FineTune, Tuned, fine_tune
 from layerwise.history import Metrics, higher_is_better, score_of
 from layerwise.progress import Listener, PhaseStarted
+from layerwise.training._network import network
 from layerwise.training._phases import Whole, train_in_phases
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
-from layerwise.training._result import network
 from layerwise.training._whole import whole_problem
 
 Thing = TypeVar("Thing")

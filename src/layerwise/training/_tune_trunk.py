@@ -17,9 +17,9 @@ from layerwise.growth import Frozen, Stage, attach, duplicate, path
 from layerwise.history import StopReason
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._head import attach_head, grow_head, inherit
+from layerwise.training._network import network
 from layerwise.training._phases import Whole, train_in_phases
 from layerwise.training._replica import Replica
-from layerwise.training._result import network
 from layerwise.training._sprout import sprout_predictor, stage_problem
 from layerwise.training._trained import Job, trained
 from layerwise.training._view import UnusableFeaturesError, View
