@@ -391,3 +391,31 @@ def test_another_learning_rate_is_the_same_program(engines: dict[str, Engine]) -
         ends.append(weights_of(stage))
     for ours, theirs in zip(*ends, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+@on_jax
+@pytest.mark.parametrize(
+    ("steps", "seconds", "expected"),
+    [
+        (100, 0.1, 100),
+        (100, 0.05, 200),
+        (1, 0.001, 16),
+        (1, 0.02, 10),
+        (4, 1.2, 3),
+        (1, 2.5, 1),
+        (200, 0.0, 3200),
+    ],
+    ids=[
+        "as it is",
+        "twice as many",
+        "no leap",
+        "ten steps",
+        "a second",
+        "one at least",
+        "no time",
+    ],
+)
+def test_a_call_lasts_as_long_as_it_should(steps: int, seconds: float, expected: int) -> None:
+    from layerwise.engine._session import _next_size
+
+    assert abs(_next_size(steps, seconds) - expected) <= 1

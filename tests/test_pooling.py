@@ -151,3 +151,19 @@ def test_the_gradient_of_a_mean_is_spread_as_xla_spreads_it(name: str) -> None:
     program = str(jax.make_jaxpr(canonical(function))(*arguments))
     pooled_at_once = str((1, *case["window"], 1)) in program.split("pad[")[-1]
     assert pooled_at_once == (not apart or len(case["window"]) == 1)
+
+
+@pytest.mark.parametrize("between", [0.0, 0.1])
+def test_only_windows_of_one_number_and_zeros_are_summed_axis_by_axis(between: float) -> None:
+    import jax
+    from jax import lax
+
+    from layerwise.engine._canonical import canonical
+
+    def spread(x: Any) -> Any:
+        wide = lax.pad(x, between, [(0, 0, 0), (2, 2, 2), (2, 2, 2)])
+        return lax.reduce_window(wide, 0.0, lax.add, (1, 3, 3), (1, 1, 1), "VALID")
+
+    x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
+    np.testing.assert_array_equal(jax.jit(canonical(spread))(x), jax.jit(spread)(x))
+    assert ("(1, 3, 3)" in str(jax.make_jaxpr(canonical(spread))(x))) == bool(between)
