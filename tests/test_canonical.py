@@ -36,10 +36,11 @@ CASES: dict[str, dict[str, Any]] = {
         "w": (1, 3, 32, 32),
         "padding": [(-2, 1), (1, -3)],
     },
-    "many filters of a sequence": {"x": (70, 90, 32), "w": (5, 32, 48)},
+    "a sequence of many filters": {"x": (70, 90, 32), "w": (5, 32, 48)},
+    "large images, many filters": {"x": (3, 75, 75, 96), "w": (3, 3, 96, 16)},
     "large images, strided": {"x": (9, 160, 160, 17), "w": (3, 3, 17, 2), "strides": (2, 1)},
 }
-WHOLE = {"depthwise", "small", "many filters, a few images"}
+WHOLE = {"depthwise", "small", "many filters, a few images", "a sequence of many filters"}
 """Those that are not computed in parts."""
 
 
