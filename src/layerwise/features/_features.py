@@ -1,28 +1,23 @@
-"""The features of one growing network, and the key under which each can be found again."""
+"""The features of one growing network."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import importlib
 import itertools
-import json
 import math
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 
-import layerwise
 from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
 from layerwise.features._coding import Coding
 from layerwise.features._memory import Memory
 from layerwise.features._passing import passing
+from layerwise.features._shelf import Passed, Shelf, passed_with
 from layerwise.features._store import Store
 from layerwise.memory import forget_pages
 
@@ -31,12 +26,6 @@ _CHUNK_BYTES = 32 << 20
 _LEAST_BYTES, _PART = 1 << 20, 16
 """Of several processes: no more at a time than one part of so many of what passes, or the first."""
 
-_SPAN = "span"
-"""The name under which the store keeps what codes stand for; no split is called so."""
-
-_FORMAT = 1
-"""To be raised when features are computed in another way, so that none from before is found."""
-
 
 class Features:
     """The features of one growing network.
@@ -44,18 +33,18 @@ class Features:
     Args:
         splits: the data that the first stage sees, by name; each becomes its own features.
         store: where later features go; RAM by default.
-        origin: the fingerprint of the data. Where it is missing, or the digest of a block is,
-            nothing is ever found again: what is not told apart cannot be trusted.
+        origin: the fingerprint of the data; where it is missing, nothing is ever found again.
     """
 
     def __init__(
         self, splits: Mapping[str, Split], store: Store | None = None, origin: str = ""
     ) -> None:
         self._splits = dict(splits)
-        self._store = store or Memory()
-        self._origin = origin
+        # The longest split is part of the key: with the shapes it decides how many rows pass at a
+        # time, and other numbers of rows may give other last bits.
         self._longest = max((split.here for split in self._splits.values()), default=0)
-        self._passed: tuple[tuple[str, str], ...] = ()
+        self._shelf = Shelf(store or Memory(), origin, self._splits, _CHUNK_BYTES, self._longest)
+        self._passed: Passed = ()
         self._keys: dict[str, str] = {}
         self.finite = True
         """Whether every feature is a finite number. Raw data are, or were refused before."""
@@ -102,17 +91,17 @@ class Features:
                 training rows span; as the block gives it by default.
         """
         chunk = self._chunk_rows(output_shape)
-        passed = (*self._passed, (block, dtype or ""))
-        keys, outputs = self._keys_after(passed), {}
+        passed = passed_with(self._passed, [block], dtype)
+        keys, outputs = self._shelf.keys(passed), {}
         coding = self._coding(keys, forward, chunk, dtype)
         for name, split in self._splits.items():
-            found = self._found(keys[name], split.here, output_shape)
+            found = self._shelf.find(keys[name], split.here, output_shape)
             if found is None:
                 chunks = passing(split.x, forward, chunk, self.coding, coding)
                 first = next(chunks)
                 shape = (split.here, *first.shape[1:])
                 every = itertools.chain([first], chunks)
-                found = self._store.put(keys[name], shape, first.dtype, every)
+                found = self._shelf.put(keys[name], shape, first.dtype, every)
                 forget_pages(split.x)
                 forget_pages(found)
             outputs[name] = found
@@ -131,14 +120,14 @@ class Features:
             How many of the blocks are passed now; 0 where nothing was found.
         """
         for n in range(len(blocks), 0, -1):
-            passed = (*self._passed, *((block, dtype or "") for block in blocks[:n]))
-            keys = self._keys_after(passed)
+            passed = passed_with(self._passed, blocks[:n], dtype)
+            keys = self._shelf.keys(passed)
             outputs = {
                 name: found
                 for name, split in self._splits.items()
-                if (found := self._found(keys[name], split.here)) is not None
+                if (found := self._shelf.find(keys[name], split.here)) is not None
             }
-            coding = None if dtype is None else self._recalled(keys, dtype)
+            coding = self._shelf.coding(keys, dtype)
             if len(outputs) == len(self._splits) and (coding is None) == (dtype is None):
                 self._become(passed, keys, outputs, coding)
                 return n
@@ -159,8 +148,7 @@ class Features:
 
     def close(self) -> None:
         """Remove from the store what these features have put there."""
-        for key in self._keys.values():
-            self._store.drop(key)
+        self._shelf.drop(self._keys)
 
     def forget(self, blocks: Sequence[str], *, dtype: str | None = None) -> None:
         """Remove the features after every one of these blocks from the store.
@@ -170,8 +158,7 @@ class Features:
             dtype: as for `advance`.
         """
         for n in range(1, len(blocks) + 1):
-            for key in self._keys_after([(block, dtype or "") for block in blocks[:n]]).values():
-                self._store.drop(key)
+            self._shelf.drop(self._shelf.keys(passed_with((), blocks[:n], dtype)))
 
     def _coding(
         self,
@@ -181,10 +168,8 @@ class Features:
         dtype: str | None,
     ) -> Coding | None:
         """How to store what comes; what the training rows span takes a pass of its own."""
-        if dtype is None:
-            return None
-        found = self._recalled(keys, dtype)
-        if found is not None:
+        found = self._shelf.coding(keys, dtype)
+        if found is not None or dtype is None:
             return found
         rows = [s.x for name, s in self._splits.items() if name.partition("/")[0] == "train"]
         coding = Coding.learn(
@@ -193,20 +178,12 @@ class Features:
                 passing(x, forward, chunk, self.coding, None) for x in rows
             ),
         )
-        assert coding.span is not None
-        self._store.put(keys[_SPAN], coding.span.shape, coding.span.dtype, [coding.span])
+        self._shelf.keep(keys, coding)
         return coding
-
-    def _recalled(self, keys: Mapping[str, str], dtype: str) -> Coding | None:
-        """A coding that needs nothing learned, or was learned before."""
-        if dtype != "uint8":
-            return Coding(dtype)
-        span = self._store.get(keys[_SPAN])
-        return None if span is None else Coding(dtype, np.array(span))
 
     def _become(
         self,
-        passed: tuple[tuple[str, str], ...],
+        passed: Passed,
         keys: dict[str, str],
         outputs: Mapping[str, NDArray[Any]],
         coding: Coding | None,
@@ -214,25 +191,10 @@ class Features:
         before, self._keys, self._passed = self._keys, keys, passed
         self._splits = {name: replace(self._splits[name], x=x) for name, x in outputs.items()}
         self.coding = coding
-        self.finite = all(self._store.finite(keys[name]) for name in outputs) and (
+        self.finite = self._shelf.finite(keys[name] for name in outputs) and (
             coding is None or coding.finite
         )
-        for key in before.values():
-            self._store.drop(key)
-
-    def _found(self, key: str, rows: int, output_shape: Shape | None = None) -> NDArray[Any] | None:
-        """What the store has, if it can be what the block gives."""
-        x = self._store.get(key)
-        if x is None:
-            return None
-        sample = x.shape[1:] if output_shape is None else output_shape
-        alike = len(sample) == x.ndim - 1 and all(
-            expected in (None, n) for expected, n in zip(sample, x.shape[1:], strict=True)
-        )
-        if alike and len(x) == rows:
-            return x
-        self._store.drop(key)
-        return None
+        self._shelf.drop(before)
 
     def _chunk_rows(self, output_shape: Shape) -> int:
         row = next(iter(self._splits.values())).x[:1].nbytes + 4 * math.prod(
@@ -243,24 +205,3 @@ class Features:
             # Of a share no more than a part at a time: else what passes would outweigh the share.
             most = min(most, max(_LEAST_BYTES, self._longest * row // _PART))
         return max(1, min(self._longest, most // row))
-
-    def _keys_after(self, passed: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """For each split SHA-256 over all that its features depend on, or what nobody will ask for.
-
-        The longest split is among it: with the shapes it decides how many rows pass at a time,
-        and other numbers of rows may give other last bits.
-        """
-        names = (*self._splits, _SPAN)
-        if not (self._origin and all(block for block, _ in passed)):
-            return {name: secrets.token_hex(32) for name in names}
-        facts = [_FORMAT, _CHUNK_BYTES, self._longest, self._origin, passed, _versions()]
-        return {
-            name: hashlib.sha256(json.dumps([name, *facts]).encode()).hexdigest() for name in names
-        }
-
-
-def _versions() -> list[str]:
-    """What computes. Keras has imported its backend already, whichever it is."""
-    backend = keras.backend.backend()
-    computing = importlib.import_module(backend)
-    return [layerwise.__version__, keras.__version__, backend, computing.__version__]
