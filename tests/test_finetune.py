@@ -50,6 +50,27 @@ def _always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tune, "_better", lambda *_: True)
 
 
+@pytest.mark.parametrize("schedule", [{}, {"objective": "reconstruction"}], ids=["own", "beside"])
+def test_a_fresh_head_begins_anew_on_the_trunk(schedule: dict[str, Any]) -> None:
+    """With steps of nothing the head tells: as it was, or drawn, and the same when drawn again."""
+    carried, fresh, again = (
+        tuned(layerwise.FineTune(1e-12, epochs=1, head=head), optimizer="sgd", **schedule)
+        for head in ("carry", "fresh", "fresh")
+    )
+    assert moves(carried)[-1] < 1e-6
+    assert moves(fresh)[-1] > 0.1
+    assert moves(fresh)[-1] == moves(again)[-1]
+    for before, after in ((carried, fresh), (fresh, again)):
+        for old, new in zip(before.model.layers[:-1], after.model.layers[:-1], strict=True):
+            for ours, theirs in zip(new.get_weights(), old.get_weights(), strict=True):
+                np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    first, second = (result.history.fine_tune for result in (carried, fresh))
+    assert first is not None
+    assert second is not None
+    assert first["validation_before"] == second["validation_before"]
+    assert first["validation_after"] != second["validation_after"]
+
+
 @pytest.mark.parametrize("engine", ["compiled", pytest.param("fit", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("top", "still"), [(None, 0), (2, 1), (1, 2), (9, 0)], ids=str)
 def test_the_newest_blocks_alone(engine: str, top: int | None, still: int) -> None:
@@ -218,7 +239,14 @@ def test_patience_takes_the_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"top": 0}, {"patience": 0}, {"batch_size": 0}, {"layer_decay": 0}, {"layer_decay": 1.1}],
+    [
+        {"top": 0},
+        {"head": "new"},
+        {"patience": 0},
+        {"batch_size": 0},
+        {"layer_decay": 0},
+        {"layer_decay": 1.1},
+    ],
     ids=str,
 )
 def test_what_cannot_be(wrong: dict[str, Any]) -> None:

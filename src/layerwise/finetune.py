@@ -29,6 +29,10 @@ class FineTune:
             all blocks go on together with the last stage's own objective, now on the data, and then
             get a new classifier; `"both"`, one after the other. The last two are for objectives
             that do not predict the labels themselves.
+        head: `"carry"`, the classifier or regressor goes on from what the stages made of it;
+            `"fresh"`, a new one begins on the trunk, as in Vincent et al., Stacked Denoising
+            Autoencoders, 2010: while it is wrong, its errors move the trunk. What counts as before
+            is the network as it was grown.
         optimizer: a name or a Keras optimizer, of which a fresh copy is used; default: that of the
             deepest stage.
         batch_size: default: that of the deepest stage.
@@ -48,6 +52,7 @@ class FineTune:
     learning_rate: float = 1e-4
     epochs: int = 50
     when: Literal["after", "before", "both"] = "after"
+    head: Literal["carry", "fresh"] = "carry"
     optimizer: str | keras.Optimizer | None = None
     batch_size: int | None = None
     patience: int | None = None
@@ -76,6 +81,8 @@ class FineTune:
                 raise InputError(complaint(name, "be at least 1", value))
         if self.when not in ("after", "before", "both"):
             raise InputError(complaint("when", 'be "after", "before" or "both"', self.when))
+        if self.head not in ("carry", "fresh"):
+            raise InputError(complaint("head", 'be "carry" or "fresh"', self.head))
 
     def phases(self, depth: int) -> list[tuple[int, int]]:
         """How many of the newest blocks move, for how many epochs, one after the other.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -43,7 +44,7 @@ def dense(units: int, activation: str, top: int | None = None) -> Callable[[int]
 def _plan(options: Options, tune: FineTune | None, **own: Any) -> tuple[Dataset, dict[str, Any]]:
     """Three stages of 1000 units, then the fine-tuning that all of the comparison share."""
     if options.fast and tune is not None:
-        tune = FineTune(tune.learning_rate, epochs=2, optimizer=tune.optimizer)
+        tune = replace(tune, epochs=2, batch_size=None, patience=None)
     defaults = {
         "block": dense(1000, "sigmoid", options.top_units),
         "max_depth": DEPTH,
@@ -65,7 +66,8 @@ def _sda(options: Options) -> tuple[Dataset, dict[str, Any]]:
     epochs = options.epochs or 40
     return _plan(
         options,
-        TUNE,
+        # Above the classifier that was trained beside it the trunk hardly moves (docs/LOG.md).
+        replace(TUNE, head="fresh"),
         objective=Reconstruction(loss="binary_crossentropy", corruption=0.25, tied=True),
         optimizer=lambda depth: keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(1e-3, 500 * epochs)

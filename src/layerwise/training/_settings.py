@@ -187,7 +187,7 @@ def described_tuning(spec: FineTune) -> dict[str, Any]:
     if spec.optimizer is not None:
         told["optimizer"] = described(fresh(spec.optimizer))
     usual = FineTune()
-    for name in ("batch_size", "patience", "top", "gradual", "layer_decay"):
+    for name in ("head", "batch_size", "patience", "top", "gradual", "layer_decay"):
         if getattr(spec, name) != getattr(usual, name):
             told[name] = getattr(spec, name)
     return told

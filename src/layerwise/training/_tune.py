@@ -10,12 +10,14 @@ from typing import Any, Generic, TypeVar
 
 import keras
 
+from layerwise._random import Stream
 from layerwise.checkpoint import Journal
-from layerwise.engine import Problem
+from layerwise.engine import Problem, Result
 from layerwise.finetune import FineTune, Tuned, fine_tune
+from layerwise.growth import copy_weights
 from layerwise.history import Metrics, higher_is_better, score_of
 from layerwise.progress import Listener, PhaseStarted
-from layerwise.training._network import network
+from layerwise.training._network import network, untrained
 from layerwise.training._phases import Whole, train_in_phases
 from layerwise.training._records import combine_metrics
 from layerwise.training._replica import Replica
@@ -95,13 +97,20 @@ def tune_network(
     )
     problem = whole.problem(replica, spec, spec.epochs)
     assert problem.validation is not None
-    result = fine_tune(
-        replica.settings.engine,
-        problem,
-        problem.validation,
-        lambda: train_in_phases(replica, whole, spec, journal, listen, problem),
-    )
+
+    def train() -> Result:
+        if spec.head == "fresh":
+            _renew_head(replica, model, depth)
+        return train_in_phases(replica, whole, spec, journal, listen, problem)
+
+    result = fine_tune(replica.settings.engine, problem, problem.validation, train)
     return model, result
+
+
+def _renew_head(replica: Replica, model: keras.Model, depth: int) -> None:
+    """Give the network a classifier or regressor that has learned nothing."""
+    drawn = untrained(replica, depth, replica.seed(Stream.FINE_TUNE, depth))
+    copy_weights(drawn.get_layer("head"), model.get_layer("head"))
 
 
 def _deciding(metrics: Metrics) -> str:
