@@ -520,7 +520,10 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
         monitor="loss",
     ),
     "predictor": lambda: arguments(
-        objective="reconstruction", head="fresh", test_data=TEST, fine_tune=TUNED
+        objective="reconstruction",
+        head="fresh",
+        test_data=TEST,
+        fine_tune=layerwise.FineTune(0.05, epochs=2, head="fresh"),
     ),
     # `compiled` and not `auto`: see `test_a_frozen_head_leaves_no_program_for_others`.
     "trunk": lambda: arguments(
