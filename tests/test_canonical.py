@@ -31,6 +31,11 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "many filters, one pixel": {"x": (70, 10, 12, 64), "w": (1, 1, 64, 16)},
     "many filters, valid": {"x": (60, 17, 16, 32), "w": (3, 5, 32, 32), "padding": "VALID"},
+    "many filters, a kernel larger than what it makes": {
+        "x": (140, 6, 6, 32),
+        "w": (5, 5, 32, 32),
+        "padding": "VALID",
+    },
     "many filters, cut off": {
         "x": (60, 17, 16, 32),
         "w": (1, 3, 32, 32),

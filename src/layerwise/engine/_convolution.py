@@ -20,9 +20,9 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
+from layerwise.engine._parts import joined, summed
 from layerwise.engine._products import as_product
 
 PATCH = 4096
@@ -62,30 +62,17 @@ def _by_channels(lhs: Any, rhs: Any, spec: Any, parameters: dict[str, Any], some
         of_rhs = lax.dynamic_slice_in_dim(rhs, start, size, down)
         return _transposed(of_lhs, of_rhs, spec, parameters)
 
-    full, rest = divmod(rhs.shape[down], some)
-    total = lax.fori_loop(1, full, lambda i, sum_: sum_ + part(i * some, some), part(0, some))
-    return total + part(full * some, rest) if rest else total
+    return summed(part, rhs.shape[down], some)
 
 
 def _by_images(lhs: Any, rhs: Any, spec: Any, parameters: dict[str, Any], some: int) -> Any:
     """Some images at a time, written where they belong."""
-    batch, made_batch = spec.lhs_spec[0], spec.out_spec[0]
-    images = lhs.shape[batch]
+    batch = spec.lhs_spec[0]
 
     def part(start: Any, size: int) -> Any:
         return _transposed(lax.dynamic_slice_in_dim(lhs, start, size, batch), rhs, spec, parameters)
 
-    def put(i: Any, made: Any) -> Any:
-        return lax.dynamic_update_slice_in_dim(made, part(i * some, some), i * some, made_batch)
-
-    full, rest = divmod(images, some)
-    one = jax.eval_shape(lambda: part(0, some))
-    shape = [images if i == made_batch else size for i, size in enumerate(one.shape)]
-    made = lax.fori_loop(0, full, put, jnp.zeros(shape, one.dtype))
-    if not rest:
-        return made
-    last = part(full * some, rest)
-    return lax.dynamic_update_slice_in_dim(made, last, full * some, made_batch)
+    return joined(part, lhs.shape[batch], some, spec.out_spec[0])
 
 
 def _transposed(lhs: Any, rhs: Any, spec: Any, parameters: dict[str, Any]) -> Any:

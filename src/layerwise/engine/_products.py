@@ -14,9 +14,10 @@ import math
 import operator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
+
+from layerwise.engine._parts import joined, summed
 
 PART_BYTES = 1 << 19
 """How much of the images is unrolled at a time."""
@@ -108,35 +109,22 @@ def convolved(x: Any, kernel: Any, padding: Padding, precision: Any) -> Any:
     """
     rows, columns, channels, filters = kernel.shape
     matrix = kernel.transpose(1, 2, 0, 3).reshape(columns * channels, rows * filters)
-
     # Rows of zeros around the images would be multiplied for nothing: what a row of the kernel made
     # moves over the edge instead.
     (before, after), across = padding
 
-    def part(x: Any) -> Any:
-        unrolled = _unrolled(_padded(x, ((0, 0), across)), columns)
-        images, height, width, size = unrolled.shape
-        made = lax.dot(unrolled.reshape(-1, size), matrix, precision=precision)
-        made = made.reshape(images, height, width, rows, filters)
+    def part(start: Any, size: int) -> Any:
+        images = _padded(lax.dynamic_slice_in_dim(x, start, size), ((0, 0), across))
+        unrolled = _unrolled(images, columns)
+        made = lax.dot(unrolled.reshape(-1, unrolled.shape[-1]), matrix, precision=precision)
+        made = made.reshape(*unrolled.shape[:-1], rows, filters)
         moved = (
             _padded(made[:, :, :, i], ((before - i, after - (rows - 1 - i)), (0, 0)))
             for i in range(rows)
         )
         return functools.reduce(operator.add, moved)
 
-    images, some = x.shape[0], _some(x)
-    if some >= images:
-        return part(x)
-    one = jax.eval_shape(part, x[:some])
-    full, rest = divmod(images, some)
-
-    def put(i: Any, made: Any) -> Any:
-        now = part(lax.dynamic_slice_in_dim(x, i * some, some))
-        return lax.dynamic_update_slice_in_dim(made, now, i * some, 0)
-
-    empty: Any = lax.empty
-    made = lax.fori_loop(0, full, put, empty((images, *one.shape[1:]), one.dtype))
-    return made.at[full * some :].set(part(x[full * some :])) if rest else made
+    return joined(part, x.shape[0], _some(x), 0)
 
 
 def correlated(x: Any, g: Any, padding: Padding, precision: Any) -> Any:
@@ -156,28 +144,19 @@ def correlated(x: Any, g: Any, padding: Padding, precision: Any) -> Any:
     channels, filters = x.shape[-1], g.shape[-1]
     # As above: zeros around the gradient stand for rows of zeros around the images.
     (before, after), across = padding
-
+    # JAX does not annotate it.
     copied: Any = lax.optimization_barrier
 
-    def part(x: Any, g: Any) -> Any:
-        unrolled = _unrolled(_padded(x, ((0, 0), across)), columns)
-        g = _padded(g, ((rows - 1 - before, rows - 1 - after), (0, 0)))
-        height = x.shape[1]
-        g = jnp.concatenate([g[:, i : i + height] for i in reversed(range(rows))], -1)
+    def part(start: Any, size: int) -> Any:
+        images, gradients = (lax.dynamic_slice_in_dim(a, start, size) for a in (x, g))
+        unrolled = _unrolled(_padded(images, ((0, 0), across)), columns)
+        gradients = _padded(gradients, ((rows - 1 - before, rows - 1 - after), (0, 0)))
+        seen = [gradients[:, i : i + x.shape[1]] for i in reversed(range(rows))]
         # XLA multiplies a matrix that lies transposed at half the speed, unless it is a copy.
-        g = copied(g.reshape(-1, rows * filters).T)
-        return lax.dot(g, unrolled.reshape(-1, columns * channels), precision=precision)
+        turned = copied(jnp.concatenate(seen, -1).reshape(-1, rows * filters).T)
+        return lax.dot(turned, unrolled.reshape(-1, columns * channels), precision=precision)
 
-    images, some = x.shape[0], _some(x)
-    full, rest = divmod(images, some)
-
-    def add(i: Any, total: Any) -> Any:
-        now = (lax.dynamic_slice_in_dim(a, i * some, some) for a in (x, g))
-        return total + part(*now)
-
-    total = part(x[:some], g[:some])
-    total = lax.fori_loop(1, full, add, total) if full > 1 else total
-    total = total + part(x[full * some :], g[full * some :]) if full and rest else total
+    total = summed(part, x.shape[0], _some(x))
     return total.reshape(rows, filters, columns, channels).transpose(0, 2, 3, 1)
 
 

@@ -1,0 +1,44 @@
+"""Loops that compute a large array some of its parts at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import lax
+
+
+def joined(part: Callable[[Any, int], Any], count: int, some: int, axis: int) -> Any:
+    """What parts make, one after the other along an axis.
+
+    Args:
+        part: from a start and a size, of `count`, to an array as long along the axis.
+        count: of all.
+        some: how many at a time.
+        axis: along which the parts are joined.
+    """
+    if some >= count:
+        return part(0, count)
+    full, rest = divmod(count, some)
+    one = jax.eval_shape(lambda: part(0, some))
+    shape = tuple(count if i == axis else size for i, size in enumerate(one.shape))
+    # JAX does not annotate it. All of it is written below; zeros would be one more pass.
+    empty: Any = lax.empty
+
+    def put(i: Any, made: Any) -> Any:
+        return lax.dynamic_update_slice_in_dim(made, part(i * some, some), i * some, axis)
+
+    made = lax.fori_loop(0, full, put, empty(shape, one.dtype))
+    if not rest:
+        return made
+    return lax.dynamic_update_slice_in_dim(made, part(full * some, rest), full * some, axis)
+
+
+def summed(part: Callable[[Any, int], Any], count: int, some: int) -> Any:
+    """The sum of what parts make; the arguments are those of `joined`."""
+    if some >= count:
+        return part(0, count)
+    full, rest = divmod(count, some)
+    total = lax.fori_loop(1, full, lambda i, sum_: sum_ + part(i * some, some), part(0, some))
+    return total + part(full * some, rest) if rest else total
