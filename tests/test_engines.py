@@ -7,10 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from layerwise.datasets import Split
 from layerwise.engine import Engine, Watch, devices, make_engine, order
 from layerwise.errors import InputError
+from layerwise.growth import layer_key
 from layerwise.history import StopReason
 from stages import BATCH, BLOCKS, OBJECTIVES, OPTIMIZERS, ROWS, Block, problem, rows, weights_of
 
@@ -370,6 +372,26 @@ def test_compiled_is_refused_elsewhere() -> None:
 
 def test_split_counts_rows_of_nested_arrays() -> None:
     assert Split({"a": np.zeros((3, 2)), "b": np.zeros((3,))}).rows == 3
+
+
+def graph(activation: str = "relu", skip: bool = True) -> keras.Model:
+    x = keras.Input((3,))
+    inner = layers.Dense(3, activation)(x)
+    return keras.Model(x, layers.add([layers.Dense(3)(inner), x if skip else inner]))
+
+
+def test_blocks_that_are_graphs_share_a_program_if_they_are_alike() -> None:
+    """Whatever their layers are called. What was registered under a class' own name by somebody
+    else is told by its module."""
+    key = layer_key(graph())
+    assert key is not None
+    assert layer_key(graph()) == key
+    others = [graph("tanh"), graph(skip=False), keras.Sequential([keras.Input((3,)), graph()])]
+    assert len({key, *map(layer_key, others)}) == 4
+    own = keras.saving.register_keras_serializable("mine")(type("Own", (layers.Dense,), {}))
+    x = keras.Input((3,))
+    assert layer_key(keras.Model(x, own(3)(x))) is None
+    assert layer_key(keras.Model(x, layers.Lambda(lambda y: 2 * y)(x))) is None
 
 
 def test_another_learning_rate_is_the_same_program(engines: dict[str, Engine]) -> None:

@@ -118,9 +118,11 @@ def test_a_trunk_takes_the_step_that_keras_takes() -> None:
     data = layerwise.Dataset.from_arrays(X, Y)
     plain = trunk_tuned()
     stage = plain._replicas[0].stages[-1]
-    keras_own = keras.Sequential([keras.Input((2,)), *plain.blocks, stage.head])
+    assert stage.head is not None
+    layers = [*plain.blocks, stage.head.layer]
+    keras_own = keras.Sequential([keras.Input((2,)), *layers])
     keras_own = keras.models.clone_model(keras_own)
-    for ours, theirs in zip(keras_own.layers, [*plain.blocks, stage.head], strict=True):
+    for ours, theirs in zip(keras_own.layers, layers, strict=True):
         ours.set_weights(theirs.get_weights())
     keras_own.compile(keras.optimizers.SGD(0.1), loss="mse")
     keras_own.train_on_batch(data.train.x, data.train.x)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
+import weakref
 
 import keras
 import numpy as np
@@ -21,6 +23,7 @@ from layerwise.growth import (
     copy_layer,
     copy_weights,
     digest,
+    layer_key,
     stitch,
 )
 
@@ -47,8 +50,8 @@ def frozen(*blocks, predictor=None) -> list[Stage]:
     """Blocks, built on one another, as trained stages; a built predictor ends the last one."""
     stages = []
     for depth, block in enumerate(blocks, start=1):
-        last = predictor if depth == len(blocks) else None
-        stages.append(Stage(depth=depth, blocks=(Frozen.of(block),), head=last, predictor=last))
+        last = Frozen(predictor) if predictor is not None and depth == len(blocks) else None
+        stages.append(Stage(depth=depth, blocks=(Frozen(block),), head=last, predictor=last))
     return stages
 
 
@@ -425,7 +428,7 @@ def test_copy_weights_copies_statistics_and_random_states():
 
 
 def test_copy_weights_refuses_another_architecture():
-    with pytest.raises(ValueError, match=r"zip\(\) argument 2 is shorter"):
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2 is longer"):
         copy_weights(built(layers.Dense(4)), built(layers.Dense(4, use_bias=False)))
 
 
@@ -490,6 +493,69 @@ def test_the_audit_names_the_block_that_changed(depth):
     audit([stage for stage in stages if stage.depth != depth])
 
 
+KINDS = {
+    "dense": lambda: layers.Dense(3, "tanh", kernel_regularizer="l2"),
+    "image": lambda: keras.Sequential(
+        [
+            layers.Reshape((3, 1, 1)),
+            layers.Conv2D(2, 3, padding="same", dilation_rate=(2, 1)),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Flatten(),
+        ]
+    ),
+    "sequence": lambda: keras.Sequential([layers.Reshape((3, 1)), layers.LSTM(4)]),
+    "graph": lambda: forked(),
+    "half": lambda: layers.Dense(3, dtype="mixed_bfloat16"),
+}
+
+
+def forked() -> keras.Model:
+    x = keras.Input((3,))
+    return keras.Model(x, layers.add([layers.Dense(4)(x), layers.Dense(4, "relu")(x)]))
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_that_was_let_go_comes_back_to_the_bit(kind):
+    layer = built(KINDS[kind]())
+    x = np.random.RandomState(0).rand(8, 3).astype("float32")
+    layer(x, training=True)  # Statistics and random states move.
+    kept, name, key = Frozen(layer), layer.name, layer_key(layer)
+    predicted, values = values_at(layer, x), [v.copy() for v in values_of(layer.variables)]
+    identity, gone = kept.identity, weakref.ref(layer)
+    kept.let_go()
+    assert kept.layer is layer  # As long as anybody holds it.
+    del layer
+    gc.collect()
+    assert gone() is None
+    again = kept.layer
+    assert (again.name, layer_key(again)) == (name, key)
+    np.testing.assert_equal(values_of(again.variables), values)
+    np.testing.assert_array_equal(values_at(again, x), predicted)
+    assert (digest(again), kept.identity) == (kept.digest, identity)
+    assert not kept.has_moved()
+    again.weights[0].assign(again.weights[0] + 1)
+    assert kept.has_moved()
+    other = built(KINDS[kind]())
+    kept.give(other)
+    np.testing.assert_equal(values_of(other.variables), values_of(again.variables))
+
+
+def values_at(layer, x) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(layer(x, training=False)))
+
+
+def test_a_layer_of_the_users_own_is_kept_as_it_is():
+    """Its configuration may leave out what makes it what it is."""
+    kept = Frozen(built(Late()))
+    layer = id(kept.layer)
+    kept.let_go()
+    gc.collect()
+    assert id(kept.layer) == layer
+    assert kept.identity == ""
+
+
 def test_nothing_to_audit_is_fine():
     audit([])
 
@@ -512,7 +578,7 @@ def conv_stages():
 
 def test_the_stitched_model_predicts_what_the_stages_predict():
     stages, head, x = conv_stages()
-    model = stitch(stages, head, (6, 6, 1), "float32")
+    model = stitch(stages, stages[-1].predictor, (6, 6, 1), "float32")
     features = x
     for part in [*(stage.block for stage in stages), head]:
         features = part(features, training=False)
@@ -527,7 +593,7 @@ def test_the_stitched_model_predicts_what_the_stages_predict():
 
 def test_the_stitched_model_shares_no_variable_with_the_stages():
     stages, head, x = conv_stages()
-    model = stitch(stages, head, (6, 6, 1), "float32")
+    model = stitch(stages, stages[-1].predictor, (6, 6, 1), "float32")
     theirs = {id(v) for part in (*(s.block for s in stages), head) for v in part.variables}
     assert not theirs & {id(v) for v in model.variables}
     before = np.asarray(model(x, training=False))
@@ -545,9 +611,9 @@ def test_without_a_predictor_the_model_ends_in_the_trunk():
 
 
 def test_names_are_distinct_even_where_the_users_are_not():
-    stages = frozen(*(built(layers.Dense(3, name="same")) for _ in range(3)))
     head = built(layers.Dense(2, name="same"))
-    model = stitch(stages, head, (3,), "float32")
+    stages = frozen(*(built(layers.Dense(3, name="same")) for _ in range(3)), predictor=head)
+    model = stitch(stages, stages[-1].predictor, (3,), "float32")
     assert [layer.name for layer in model.layers] == ["block_1", "block_2", "block_3", "head"]
     paths = [variable.path for variable in model.variables]
     assert len(set(paths)) == len(paths) == 8
@@ -555,19 +621,19 @@ def test_names_are_distinct_even_where_the_users_are_not():
 
 
 def test_the_stitched_model_can_be_saved(tmp_path):
-    stages, head, x = conv_stages()
-    model = stitch(stages, head, (6, 6, 1), "float32")
+    stages, _head, x = conv_stages()
+    model = stitch(stages, stages[-1].predictor, (6, 6, 1), "float32")
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again(x, training=False), model(x, training=False))
 
 
 def test_a_seed_draws_the_weights_anew():
-    stages = frozen(built(layers.Dense(3)), built(layers.Dense(3)))
     head = built(layers.Dense(3))
+    stages = frozen(built(layers.Dense(3)), built(layers.Dense(3)), predictor=head)
 
     def fresh(seed):
-        return stitch(stages, head, (3,), "float32", seed=seed)
+        return stitch(stages, stages[-1].predictor, (3,), "float32", seed=seed)
 
     random.seed(1)
     one = fresh(4)
@@ -585,9 +651,9 @@ def test_a_seed_draws_the_weights_anew():
 
 
 def test_copying_the_stages_touches_no_global_stream():
-    stages, head, _ = conv_stages()
+    stages, _head, _ = conv_stages()
     before = streams()
-    stitch(stages, head, (6, 6, 1), "float32")
+    stitch(stages, stages[-1].predictor, (6, 6, 1), "float32")
     assert streams() == before
 
 

@@ -176,7 +176,7 @@ def test_what_nobody_can_count_is_said_to_be_unknown() -> None:
 
     meter = Meter(Silent(), counts=True)  # type: ignore[arg-type]
     assert meter.read()["operations"] == 0
-    meter.passed(Frozen(layers.Identity(), ""), (3,), "float32", 5)
+    meter.passed(Frozen(layers.Identity()), (3,), "float32", 5)
     assert meter.read()["operations"] is None
 
 

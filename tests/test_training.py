@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from typing import Any
 
 import keras
@@ -233,9 +235,9 @@ def test_reconstruction_of_inputs_is_scored_against_the_inputs(moons: Dataset) -
     features = moons.train.x
     for block in trunk:
         features = block(features)
-    head = replica.stages[1].head
-    assert head is not None
-    error = np.mean((np.asarray(head(features), "float64") - moons.train.x) ** 2)
+    kept = replica.stages[1].head
+    assert kept is not None
+    error = np.mean((np.asarray(kept.layer(features), "float64") - moons.train.x) ** 2)
     assert result.history.stages[1].train["loss"] == pytest.approx(error, rel=1e-4)
 
 
@@ -355,11 +357,35 @@ def test_a_frozen_block_that_is_changed_is_caught(moons: Dataset) -> None:
 
 def test_a_block_changed_after_the_run_is_caught_when_a_model_is_asked_for(moons: Dataset) -> None:
     result = grow(moons, block=normed)
-    statistics = result._replicas[0].stages[1].block.layers[-1].moving_mean
+    block: Any = result._replicas[0].stages[1].block
+    statistics = block.layers[-1].moving_mean
     statistics.assign(statistics + 1.0)
     result.model_at(1)
     with pytest.raises(FreezeError, match="depth 2"):
         result.model_at(3)
+
+
+def test_a_block_is_let_go_once_nothing_needs_it_and_comes_back_the_same(moons: Dataset) -> None:
+    """When that of depth 5 is asked for, the third is no layer any more: it is text and arrays. The
+    first two live on in the programs that were traced on them."""
+    made: list[weakref.ref[keras.Layer]] = []
+    alive: list[list[bool]] = []
+
+    def block(depth: int) -> keras.Layer:
+        gc.collect()
+        alive.append([layer() is not None for layer in made])
+        layer = normed(depth)
+        made.append(weakref.ref(layer))
+        return layer
+
+    result = grow(moons, block=block, max_depth=5)
+    assert len(made) == 5
+    assert alive[-1][2:] == [False, True]
+    # As it stood when its stage ended: the loss on what it gives is the one that was reported.
+    model, stage = result.model_at(3), result.history.stages[2]
+    assert model.evaluate(moons.train.x, moons.train.y, verbose=0)[0] == pytest.approx(
+        stage.train["loss"], rel=1e-5
+    )
 
 
 def test_divergence_keeps_the_last_good_stage(moons: Dataset) -> None:

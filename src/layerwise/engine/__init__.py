@@ -19,7 +19,6 @@ import keras
 from layerwise._typing import EngineName
 from layerwise.engine._devices import cores as cores
 from layerwise.engine._devices import devices as devices
-from layerwise.engine._key import layer_key as layer_key
 from layerwise.engine._order import order as order
 from layerwise.engine._problem import Engine as Engine
 from layerwise.engine._problem import Operations as Operations

@@ -22,7 +22,7 @@ from layerwise.engine._allotment import (
 )
 from layerwise.engine._callbacks import refuse_batch_hooks, refuse_unsavable
 from layerwise.engine._cost import count_forward
-from layerwise.engine._key import layer_key, optimizer_key
+from layerwise.engine._key import optimizer_key
 from layerwise.engine._mesh import the_mesh
 from layerwise.engine._mesh_allotment import deal_bytes
 from layerwise.engine._mesh_place import MeshPlace, score
@@ -34,6 +34,7 @@ from layerwise.engine._rows import look, on_device
 from layerwise.engine._session import Session
 from layerwise.engine._state import read_state
 from layerwise.engine._watch import Watch
+from layerwise.growth import layer_key
 
 _PROGRAMS_KEPT = 16
 _BYTES_KEPT = 256 << 20

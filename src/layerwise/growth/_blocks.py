@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 import keras
 
@@ -27,7 +28,7 @@ class Blocks:
     make: Callable[[int], Any]
     count: int | None = None
     head: keras.Layer | None = None
-    _made: list[Any] = field(default_factory=list)
+    _made: WeakSet[keras.Layer] = field(default_factory=WeakSet)
 
     def __call__(self, depth: int, seed: int) -> keras.Layer:
         """A fresh block, its initializers and Dropout layers seeded by `seed`.
@@ -43,12 +44,12 @@ class Blocks:
                 f"`block` must return a Keras layer for each depth. Received for depth {depth}: "
                 f"{block!r}."
             )
-        if any(block is earlier for earlier in self._made):
+        if block in self._made:
             raise InputError(
                 f"`block` returned the same layer object again for depth {depth}. "
                 "Create a new layer in every call."
             )
-        self._made.append(block)
+        self._made.add(block)
         return block
 
 

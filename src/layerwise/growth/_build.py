@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import keras
+from numpy.typing import NDArray
 
 from layerwise._random import seeded
 from layerwise._typing import Shape
@@ -79,9 +81,18 @@ def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     By way of NumPy, so that the two share no memory: on JAX, training takes the memory of what it
     trains, and would take that of the source along.
     """
-    pairs: Any = zip(source.variables, target.variables, strict=True)
-    for ours, theirs in pairs:
-        theirs.assign(keras.ops.convert_to_numpy(ours.value))
+    fill(target, values_of(source))
+
+
+def values_of(layer: keras.Layer) -> list[NDArray[Any]]:
+    """Weights, statistics and random states, in the memory of the layer where that can be."""
+    return [keras.ops.convert_to_numpy(variable.value) for variable in layer.variables]
+
+
+def fill(layer: keras.Layer, values: Sequence[NDArray[Any]]) -> None:
+    """Give a layer weights, statistics and random states."""
+    for variable, value in zip(layer.variables, values, strict=True):
+        variable.assign(value)
 
 
 def duplicate(

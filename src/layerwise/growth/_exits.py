@@ -38,7 +38,7 @@ def early_exits(stages: Sequence[Stage], input_shape: Shape, dtype: str) -> kera
             )
         block, _ = duplicate(stage.block, x.shape[1:], x.dtype, f"block_{depth}")
         x = block(x)
-        head, _ = duplicate(stage.predictor, x.shape[1:], x.dtype, f"head_{depth}")
+        head, _ = duplicate(stage.predictor.layer, x.shape[1:], x.dtype, f"head_{depth}")
         outputs[f"depth_{depth}"] = head(x)
     return keras.Model(inputs, outputs, name="early_exits")
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 
 from layerwise._random import seeded
 from layerwise._typing import Shape
 from layerwise.errors import FreezeError
-from layerwise.growth._build import copy_layer, copy_weights
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """A block as a stage left it: it moves no more. A later stage trains a copy, if any."""
-
-    layer: keras.Layer
-    digest: str
-    """SHA-256 of the layer's variables when it froze."""
-
-    @classmethod
-    def of(cls, layer: keras.Layer) -> Frozen:
-        """Freeze a trained layer."""
-        return cls(layer, digest(layer))
+from layerwise.growth._build import copy_layer
+from layerwise.growth._frozen import Frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +21,9 @@ class Stage:
     depth: int
     blocks: tuple[Frozen, ...]
     """What the stage trained, from the lowest up; the newest is the last and as a rule alone."""
-    head: keras.Layer | None
+    head: Frozen | None
     """What the objective trained on top; None where the objective needs nothing."""
-    predictor: keras.Layer | None
+    predictor: Frozen | None
     """What ends a model of this depth: the head itself, the classifier trained beside the stage,
     or None without labels."""
 
@@ -51,6 +36,12 @@ class Stage:
     def digest(self) -> str:
         """The digests of its blocks."""
         return " ".join(block.digest for block in self.blocks)
+
+    def let_go(self) -> None:
+        """Keep the layers as text and arrays, where those tell all there is to tell."""
+        for frozen in (*self.blocks, self.head, self.predictor):
+            if frozen is not None:
+                frozen.let_go()
 
 
 def path(stages: Sequence[Stage]) -> list[Frozen]:
@@ -65,20 +56,6 @@ def path(stages: Sequence[Stage]) -> list[Frozen]:
     return [newest[depth] for depth in sorted(newest)]
 
 
-def digest(layer: keras.Layer) -> str:
-    """SHA-256 over every weight and statistic of a layer: shape, type and bytes.
-
-    The states of seed generators are left out: running a model advances them, and they hold
-    nothing that was learned.
-    """
-    whole = hashlib.sha256()
-    for variable in layer.weights:
-        array = np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value))
-        whole.update(f"{array.dtype}{array.shape}".encode())
-        whole.update(array.data)
-    return whole.hexdigest()
-
-
 def audit(stages: Sequence[Stage]) -> None:
     """Compare frozen blocks with the digests taken when they froze.
 
@@ -87,17 +64,17 @@ def audit(stages: Sequence[Stage]) -> None:
     """
     for stage in stages:
         for block in stage.blocks:
-            if digest(block.layer) != block.digest:
+            if block.has_moved():
                 raise FreezeError(
-                    f"A frozen block of depth {stage.depth} ({block.layer.name}) has changed since "
-                    "it was trained. A callback or your own code writes to its weights, or "
+                    f"A frozen block of depth {stage.depth} ({block.name}) has changed since it "
+                    "was trained. A callback or your own code writes to its weights, or "
                     "another network shares the layer. Nothing that is frozen may move."
                 )
 
 
 def stitch(
     stages: Sequence[Stage],
-    predictor: keras.Layer | None,
+    predictor: Frozen | None,
     input_shape: Shape,
     dtype: str,
     *,
@@ -110,21 +87,22 @@ def stitch(
     rounding at others. With a `seed` the weights are not copied but drawn anew from it. With
     `assemble` the model is what that makes of the copies; else it is a chain.
     """
-    blocks = [(f"block_{i + 1}", block.layer) for i, block in enumerate(path(stages))]
+    blocks = [(f"block_{i + 1}", block) for i, block in enumerate(path(stages))]
     parts = blocks if predictor is None else [*blocks, ("head", predictor)]
     copies = [
-        copy_layer(layer, seed=(seed or 0) + i, name=name) for i, (name, layer) in enumerate(parts)
+        copy_layer(part.layer, seed=(seed or 0) + i, name=name)
+        for i, (name, part) in enumerate(parts)
     ]
     with seeded(seed or 0):
         if assemble is None:
             inputs = keras.Input(input_shape, dtype=dtype)
             model: keras.Model = keras.Sequential([inputs, *copies], name="layerwise")
         else:
-            for (_, layer), copy in zip(parts, copies, strict=True):
-                copy.build_from_config(layer.get_build_config())
+            for (_, part), copy in zip(parts, copies, strict=True):
+                copy.build_from_config(part.layer.get_build_config())
     if seed is None:
-        for (_, layer), copy in zip(parts, copies, strict=True):
-            copy_weights(layer, copy)
+        for (_, part), copy in zip(parts, copies, strict=True):
+            part.give(copy)
     if predictor is not None:
         # A head may have been frozen while its stage trained; the whole network may be trained on.
         copies[-1].trainable = True

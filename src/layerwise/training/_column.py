@@ -50,7 +50,7 @@ class Column:
             grown = sprout(settings, self._views[-1], depth, seed, (), slower)
             self.sprouts.append(grown)
             # Only shapes are seen here: no features are asked for.
-            blocks.append(Frozen(grown.block, ""))
+            blocks.append(Frozen(grown.block))
             self._views.append(view.beyond(blocks))
         self._result: Result | None = None
 

@@ -10,7 +10,8 @@ import keras
 
 import layerwise
 from layerwise.datasets import Dataset
-from layerwise.engine import cores, devices, layer_key
+from layerwise.engine import cores, devices
+from layerwise.growth import layer_key
 from layerwise.objectives import name_of
 from layerwise.optimizers import described
 from layerwise.training._settings import Settings, described_tuning

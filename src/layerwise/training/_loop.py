@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -28,14 +29,29 @@ def grow(
     freeze; then `history` gains the record, and the depth rule is asked. What the journal holds
     of an earlier session is not trained again.
     """
+    left = 0
     for depth in itertools.count(1):
         outcomes = [_train(replica, depth, journal, listen) for replica in replicas]
+        left += _left_behind(outcomes)
+        if left > _GARBAGE:
+            gc.collect()
+            left = 0
         history.stages.append(stage_record(depth, outcomes))
         history.stop_reason = _reason_to_stop(settings, history)
         restored = all(outcome is None or outcome.restored for outcome in outcomes)
         yield StageFinished(history.snapshot(), restored)
         if history.stop_reason is not None:
             return
+
+
+_GARBAGE = 64 << 20
+"""Bytes. Layers, optimizers and models refer to themselves, so Python frees them when it looks for
+such things, which it does by their number: a few may hold gigabytes."""
+
+
+def _left_behind(outcomes: Sequence[Outcome | None]) -> int:
+    """About how many bytes the stages of a depth need no more: weights and two moments of each."""
+    return sum(12 * outcome.parameters for outcome in outcomes if outcome is not None)
 
 
 def _train(replica: Replica, depth: int, journal: Journal, listen: Listener) -> Outcome | None:

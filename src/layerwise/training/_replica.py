@@ -89,7 +89,7 @@ class Replica:
         if assemble is not None:
             raw = View(self.data, self._splits, self.settings.engine, meter=self.meter)
             trunk = stitch(stages, None, raw.shape, raw.dtype, assemble=assemble)
-            return raw.beyond([Frozen.of(trunk)])
+            return raw.beyond([Frozen(trunk)])
         if self.settings.policy.lowest(stage.depth + 1) <= stage.depth:
             return self.view.beyond(blocks)
         self.view.advance(blocks)

@@ -12,13 +12,14 @@ import keras
 
 from layerwise._random import Stream
 from layerwise._typing import Shape
-from layerwise.engine import Problem, layer_key
+from layerwise.engine import Problem
 from layerwise.errors import InputError
 from layerwise.growth import (
     Frozen,
     Stage,
     attach,
     duplicate,
+    layer_key,
     path,
     start_as_copy,
     start_as_identity,
@@ -112,7 +113,7 @@ def sprout(
         attach_head(head, features, block.compute_dtype, view.targets(), objective, head_seed)
         below = stages[-1].head if stages else None
         fresh = bool(getattr(objective, "fresh_head", False))
-        policy = inherit(head, below, "fresh" if fresh else settings.head, depth)
+        policy = inherit(head, below and below.layer, "fresh" if fresh else settings.head, depth)
     return Sprout(
         depth=depth,
         moved=moved,

@@ -76,11 +76,12 @@ class _Attempt:
             return self._failed(result)
         newest = finish(grown.objective, grown.newest)
         ends = predicts_targets(grown.objective)
+        head = None if grown.head is None else Frozen(grown.head)
         stage = Stage(
             depth=self.depth,
-            blocks=tuple(Frozen.of(layer) for layer in (*grown.moved, newest)),
-            head=grown.head,
-            predictor=grown.head if ends else None,
+            blocks=tuple(Frozen(layer) for layer in (*grown.moved, newest)),
+            head=head,
+            predictor=head if ends else None,
         )
         kept = self.journal.find(f"{self.name}-scores", self.plan, stage.digest)
         metrics = {} if kept else self._scores(problem(), replica.view, result.epochs)
@@ -92,7 +93,7 @@ class _Attempt:
             metrics = {split: {**metrics[split], **scores[split]} for split in metrics}
             curves |= {_renamed(name): list(v) for name, v in predicted.curves.items()}
         replica.stages.append(stage)
-        audit(replica.stages[-2:-1])
+        _leave(replica)
         if kept is not None:
             return Outcome.restored_from(kept)
         if has_collapsed(problem()):
@@ -153,7 +154,8 @@ class _Attempt:
         grown = sprout_predictor(settings, view, self.depth, seed, 0.5**self.number)
         problem = cache(lambda: stage_problem(settings, view, grown, seed))
         result = self._train(f"{self.name}-predictor", grown, problem)
-        stage = replace(stage, predictor=grown.head)
+        assert grown.head is not None
+        stage = replace(stage, predictor=Frozen(grown.head))
         broken = result.stop_reason == StopReason.DIVERGED
         scores = {} if broken or scored else self._scores(problem(), view, result.epochs)
         if view is not replica.view:
@@ -191,6 +193,20 @@ class _Attempt:
             retries=self.number,
             ledger=self.replica.meter.read(),
         )
+
+
+def _leave(replica: Replica) -> None:
+    """Audit the stage below the newest, which nothing needs as layers from now on.
+
+    But where every stage looks at all blocks below it, making them again would cost more than they
+    take.
+    """
+    below = replica.stages[-2:-1]
+    audit(below)
+    settings = replica.settings
+    if settings.augment is None and settings.init != "identity":
+        for stage in below:
+            stage.let_go()
 
 
 def _renamed(name: str) -> str:

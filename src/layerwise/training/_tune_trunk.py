@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from functools import cache
 
 import keras
@@ -66,8 +67,9 @@ def _trunk(
     head = grow_head(settings, objective, view.targets(), depth, shape, seed)
     if head is not None:
         attach_head(head, shape, dtype, view.targets(), objective, seed)
+        below = replica.stages[depth - 1].head
         # Where its shape is the same: a decoder to the data goes on from what the stage made of it.
-        inherit(head, replica.stages[depth - 1].head, "carry", depth)
+        inherit(head, below and below.layer, "carry", depth)
     raw = View(replica.data, ["train", "validation"], settings.engine, augment=settings.augment)
 
     def make(optimizer: keras.Optimizer, epochs: int) -> Problem:
@@ -96,8 +98,9 @@ def _trunk(
     result = train_in_phases(replica, whole, spec, journal, listen)
     if result.stop_reason == StopReason.DIVERGED:
         return None, result.seconds_before
-    moved = tuple(Frozen.of(block) for block in blocks)
-    return Stage(depth=depth, blocks=moved, head=head, predictor=None), result.seconds_before
+    moved = tuple(Frozen(block) for block in blocks)
+    kept = None if head is None else Frozen(head)
+    return Stage(depth=depth, blocks=moved, head=kept, predictor=None), result.seconds_before
 
 
 def _copies(replica: Replica, view: View, depth: int) -> tuple[list[keras.Layer], Shape, str]:
@@ -131,5 +134,5 @@ def _classifier(
         return None, 0.0
     if result.stop_reason == StopReason.DIVERGED:
         return None, result.seconds_before
-    kept = Stage(depth=depth, blocks=stage.blocks, head=stage.head, predictor=grown.head)
-    return kept, result.seconds_before
+    assert grown.head is not None
+    return replace(stage, predictor=Frozen(grown.head)), result.seconds_before

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 import keras
 
 from layerwise._typing import Array, Shape
 from layerwise.datasets import Dataset, Split
-from layerwise.engine import Engine, layer_key
+from layerwise.engine import Engine
 from layerwise.errors import InputError
 from layerwise.features import Features, Store
 from layerwise.growth import Decode, Frozen, Prefix, attach, duplicate
@@ -187,7 +186,7 @@ class View:
     def _advance(self) -> None:
         if len(self._passed) > self._features.depth:
             ahead = self._passed[self._features.depth :]
-            self._features.recall([_identity(block) for block in ahead], dtype=self._cache_dtype)
+            self._features.recall([block.identity for block in ahead], dtype=self._cache_dtype)
         for block in self._passed[self._features.depth :]:
             shape, before = self._shapes[self._features.depth], self._features.parts
             rows, one = sum(map(len, before)), before[0]
@@ -195,7 +194,7 @@ class View:
                 self._features.advance(
                     self._engine.forward(block.layer),
                     shape,
-                    _identity(block),
+                    block.identity,
                     dtype=self._cache_dtype,
                 )
             self._meter.passed(block, one.shape[1:], str(one.dtype), rows)
@@ -203,20 +202,11 @@ class View:
 
     def forget(self) -> None:
         """Remove what an earlier session may have cached on the way: the run is finished."""
-        self._features.forget([_identity(block) for block in self._passed], dtype=self._cache_dtype)
+        self._features.forget([block.identity for block in self._passed], dtype=self._cache_dtype)
 
     def close(self) -> None:
         """Remove what is cached here, for a view beyond another."""
         self._features.close()
-
-
-def _identity(block: Frozen) -> str:
-    """What tells a frozen block from every other; empty where its configuration cannot tell.
-
-    Equal weights do not make equal features: the activation may differ.
-    """
-    key = layer_key(block.layer)
-    return "" if key is None else sha256(f"{block.digest} {key}".encode()).hexdigest()
 
 
 def targets_of(data: Dataset, input_shape: Shape) -> Targets:

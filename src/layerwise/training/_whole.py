@@ -61,9 +61,10 @@ def score(replica: Replica, model: keras.Model, depth: int, split: Split) -> dic
     view = View(replica.data, ["train", "test"], settings.engine)
     stages, objective = replica.stages[:depth], settings.objective(depth)
     view.advance(path(stages)[:-1])
+    head = stages[-1].head
     problem = Problem(
         block=stages[-1].block,
-        head=stages[-1].head,
+        head=head and head.layer,
         objective=objective,
         targets=view.targets(),
         train=view.rows("train", objective),
