@@ -653,3 +653,26 @@ def test_a_label_curve_of_nothing_leaves_nothing(arguments: tuple[str, ...], sai
     assert ended.code == 2
     assert said in ended.err
     assert not Path("runs").exists()
+
+
+def test_keras_is_not_kept_waiting_by_libraries_that_the_command_line_has_no_use_for() -> None:
+    """Afterwards they are there as ever; and where a program uses the library, Keras has them."""
+    script = """
+import sys
+from layerwise.cli import main
+sys.argv = ["layerwise", "no-such-command"]
+if sys.stdin.read() == "main":
+    try:
+        main()
+    except SystemExit:
+        pass
+import keras
+print([name in sys.modules for name in ("matplotlib", "pandas")])
+import matplotlib, pandas
+print(pandas.DataFrame({"a": [1]}).shape)
+"""
+    for given, there in (("main", "[False, False]"), ("", "[True, True]")):
+        done = subprocess.run(
+            [sys.executable, "-c", script], input=given, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines() == [there, "(1, 1)"]

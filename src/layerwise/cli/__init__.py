@@ -39,6 +39,7 @@ from layerwise.cli._cluster import (
     together,
 )
 from layerwise.cli._export import export
+from layerwise.cli._spared import Spared
 from layerwise.cli._table_commands import predict, train
 from layerwise.errors import (
     DamagedError,
@@ -254,6 +255,7 @@ def doctor(
 
 def main() -> None:
     """Run the command line and turn what went wrong into a sentence and an exit code."""
+    sys.meta_path.insert(0, Spared())
     try:
         with stop_on_signals():
             code = app(standalone_mode=False)
