@@ -17,7 +17,7 @@ import pytest
 import scipy.sparse
 from sklearn import datasets as sk
 
-from layerwise.datasets import NAMES, Dataset, _originals, load_dataset
+from layerwise.datasets import NAMES, Dataset, _originals, load_dataset, weighted
 from layerwise.errors import InputError, InputTypeError, LayerwiseError
 
 ROWS = 20
@@ -496,7 +496,7 @@ def test_weights_that_cannot_be_used(weight):
 def test_class_weight_multiplies_sample_weight():
     weight = np.linspace(0, 2, ROWS)
     plain = Dataset.from_arrays(X, ["no", "yes"] * 10, sample_weight=weight)
-    data = plain.with_class_weight({"yes": 3, "no": 0.5})
+    data = weighted(plain, {"yes": 3, "no": 0.5})
     rows = data.train.x[:, 0].astype(int)
     # Two roundings to single precision, of 2^-24 each, and a product of them.
     np.testing.assert_allclose(
@@ -509,20 +509,20 @@ def test_class_weight_multiplies_sample_weight():
 
 @pytest.mark.parametrize("y", [Y, np.eye(2)[Y]], ids=["numbers", "one-hot"])
 def test_class_weight_alone(y):
-    data = whole(X, y).with_class_weight({0: 1, 1: 2})
+    data = weighted(whole(X, y), {0: 1, 1: 2})
     np.testing.assert_array_equal(data.train.sample_weight, 1 + Y)
 
 
 @pytest.mark.parametrize("y", [None, X[:, 0]])
 def test_class_weight_needs_classes(y):
     with pytest.raises(InputError, match=r"`class_weight` needs labels that are classes\."):
-        whole(X, y).with_class_weight({0: 1, 1: 1})
+        weighted(whole(X, y), {0: 1, 1: 1})
 
 
 @pytest.mark.parametrize("weights", [{0: 1}, {0: 1, 1: 1, 2: 1}, {"0": 1, "1": 1}, {}])
 def test_class_weight_needs_every_class_and_no_other(weights):
     with pytest.raises(InputError, match=r"`class_weight` must have the keys \[0, 1\]"):
-        whole(X, Y).with_class_weight(weights)
+        weighted(whole(X, Y), weights)
 
 
 # --- fingerprint

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import layerwise
-from layerwise.datasets import Dataset, _images, _mapped
+from layerwise.datasets import Dataset, _images, _mapped, share_of
 from layerwise.engine import _order as deals
 from layerwise.errors import InputError
 from layerwise.files import scratch_array
@@ -382,7 +382,7 @@ def test_what_one_of_several_processes_makes_of_all_rows_lies_on_disk(
     monkeypatch.setattr(_images, "_TOGETHER", 3)
     data = read()
     assert data.fingerprint == usual.fingerprint
-    share = data.share(lambda rows: (rows // 4, rows // 2))
+    share = share_of(data, lambda rows: (rows // 4, rows // 2))
     for name, split in data.splits.items():
         assert is_mapped(split.x)
         assert is_mapped(share.splits[name].x)

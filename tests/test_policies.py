@@ -11,6 +11,7 @@ from keras import layers
 
 import layerwise
 from conftest import two_moons
+from layerwise.datasets import augmented
 from layerwise.errors import InputError
 from layerwise.growth import Policy
 
@@ -257,7 +258,7 @@ def test_every_epoch_is_augmented_anew() -> None:
 
 def test_views_are_rows_of_their_own() -> None:
     data = layerwise.Dataset.from_arrays(X, Y, unlabeled=MORE)
-    shifted = data.repeated(3, lambda rows: rows + 1)
+    shifted = augmented(data, 3, lambda rows: rows + 1)
     np.testing.assert_allclose(shifted.train.x, np.tile(data.train.x, (3, 1)) + 1)
     np.testing.assert_array_equal(shifted.train.y, np.tile(data.train.y, 3))
     assert shifted.unlabeled is not None

@@ -12,6 +12,7 @@ from keras import layers
 
 import layerwise
 from conftest import two_moons
+from layerwise.datasets import sampled
 from layerwise.depth import explain
 from layerwise.errors import DivergedError
 
@@ -54,13 +55,13 @@ def weights(result: layerwise.TrainResult) -> list[bytes]:
 )
 def test_a_search_is_two_runs(how: dict[str, Any]) -> None:
     """Both to the bit: the run on the part of the rows, and the run of that depth on all."""
-    part = train(DATA.sample(0.3), **how)
+    part = train(sampled(DATA, 0.3), **how)
     result = train(search_fraction=0.3, **how)
     found = result.history.search
     assert found is not None
     assert found["selected_depth"] == part.selected_depth == result.selected_depth
     assert found["validation"] == [stage.validation for stage in part.history.stages]
-    assert found["rows"] == DATA.sample(0.3).train.rows == 48
+    assert found["rows"] == sampled(DATA, 0.3).train.rows == 48
     rule = layerwise.FixedDepth(keep="last")
     alone = train(**{**how, "depth_rule": rule, "max_depth": part.selected_depth})
     assert weights(result) == weights(alone)
@@ -74,15 +75,15 @@ def test_a_sample_keeps_the_shares_of_the_classes() -> None:
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], [600, 300, 100])
     data = layerwise.Dataset.from_arrays(rng.normal(size=(1000, 2)), y, unlabeled=X)
-    part = data.sample(0.25, seed=3)
+    part = sampled(data, 0.25, seed=3)
     assert np.bincount(part.train.y).tolist() == [120, 60, 20]
     assert part.unlabeled is not None
     assert part.unlabeled.rows == 50
     assert part.validation is data.validation
     rows = {row.tobytes() for row in data.train.x}
     assert all(row.tobytes() in rows for row in part.train.x)
-    assert part.fingerprint == data.sample(0.25, seed=3).fingerprint
-    assert part.fingerprint != data.sample(0.25, seed=4).fingerprint
+    assert part.fingerprint == sampled(data, 0.25, seed=3).fingerprint
+    assert part.fingerprint != sampled(data, 0.25, seed=4).fingerprint
 
 
 def test_a_search_that_finds_nothing() -> None:

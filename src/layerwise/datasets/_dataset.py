@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from layerwise.datasets._images import Color, Damaged
 from layerwise.datasets._mapped import joined, looked_through
 from layerwise.datasets._rows import like, pair, read, with_more, without_label
 from layerwise.datasets._split import Split, hold_out
-from layerwise.datasets._subsets import augmented, few_labels, sampled, weighted
+from layerwise.datasets._subsets import few_labels
 from layerwise.datasets._table import parts_of
 from layerwise.errors import InputError, complaint
 from layerwise.memory import bytes_from
@@ -269,14 +269,6 @@ class Dataset:
             whole.update(self.preparation.to_json().encode())
         return whole.hexdigest()
 
-    def with_class_weight(self, class_weight: Mapping[Any, float]) -> Dataset:
-        """The same data with each training row's weight multiplied by that of its class.
-
-        Raises:
-            InputError: there are no classes, or a label is unknown or has no weight.
-        """
-        return weighted(self, class_weight)
-
     def with_labels(self, count: int, *, validation_split: float = 0.2, seed: int = 0) -> Dataset:
         """The same data where only so many rows have a label, and all others none.
 
@@ -290,44 +282,9 @@ class Dataset:
         """
         return few_labels(self, count, validation_split, seed)
 
-    def sample(self, fraction: float, seed: int = 0) -> Dataset:
-        """The same data with a part of the training rows, in the shares of the classes.
-
-        Args:
-            fraction: of the training rows, and of those without labels; between 0 and 1.
-            seed: which they are.
-
-        Raises:
-            InputError: so few rows hold some class no more.
-        """
-        return sampled(self, fraction, seed)
-
-    def share(self, bounds: Callable[[int], tuple[int, int]], limit: int | None = None) -> Dataset:
-        """One process's share of the rows of every split; it still tells of all of them.
-
-        Args:
-            bounds: from which of so many rows to before which this process has them.
-            limit: of the memory of a whole run, in bytes: what is too large for it lies on disk,
-                as shares of mapped arrays do in any case.
-        """
-        shares: dict[str, Any] = {
-            name: split.share(*bounds(split.rows), limit) for name, split in self.splits.items()
-        }
-        start, stop = bounds(self.train.rows)
-        return replace(self, told=self.fingerprint, part=f"{start}:{stop}", **shares)
-
     def first(self, rows: int) -> Dataset:
         """The same data with no more than so many of the first training rows."""
         return replace(self, train=self.train.take(np.arange(min(rows, self.train.rows))))
-
-    def repeated(self, views: int, augment: Callable[[Any], Any]) -> Dataset:
-        """The same data with `views` augmented copies of each training row in place of the row.
-
-        Args:
-            views: how many.
-            augment: from some rows to as many.
-        """
-        return augmented(self, views, augment)
 
     def describe(self) -> dict[str, Any]:
         """What a run records of its data."""

@@ -24,7 +24,11 @@ _CHUNK = 1024
 
 
 def weighted(data: Dataset, class_weight: Mapping[Any, float]) -> Dataset:
-    """Each training row's weight times that of its class."""
+    """The same data with each training row's weight multiplied by that of its class.
+
+    Raises:
+        InputError: there are no classes, or a label is unknown or has no weight.
+    """
     classes = data.classes
     if classes is None:
         raise InputError("`class_weight` needs labels that are classes.")
@@ -51,8 +55,17 @@ def few_labels(data: Dataset, count: int, validation_split: float, seed: int) ->
     return replace(data, train=train, validation=validation, unlabeled=Split(more))
 
 
-def sampled(data: Dataset, fraction: float, seed: int) -> Dataset:
-    """A part of the training rows, and of those without labels."""
+def sampled(data: Dataset, fraction: float, seed: int = 0) -> Dataset:
+    """The same data with a part of the training rows, in the shares of the classes.
+
+    Args:
+        data: as it is.
+        fraction: of the training rows, and of those without labels; between 0 and 1.
+        seed: which they are.
+
+    Raises:
+        InputError: so few rows hold some class no more.
+    """
     kind = data.labels.kind if data.labels else None
     train, more = data.train, data.unlabeled
     how = ("search_fraction", "Take a larger part.")
@@ -62,7 +75,13 @@ def sampled(data: Dataset, fraction: float, seed: int) -> Dataset:
 
 
 def augmented(data: Dataset, views: int, augment: Callable[[Any], Any]) -> Dataset:
-    """So many augmented copies in place of each training row."""
+    """The same data with augmented copies of each training row in place of the row.
+
+    Args:
+        data: as it is.
+        views: how many.
+        augment: from some rows to as many.
+    """
 
     def copies(x: NDArray[Any]) -> NDArray[Any]:
         made = empty((views * len(x), *x.shape[1:]), x.dtype, mapped=is_mapped(x))
@@ -81,3 +100,21 @@ def augmented(data: Dataset, views: int, augment: Callable[[Any], Any]) -> Datas
         train=Split(copies(train.x), y, weight),
         unlabeled=None if more is None else Split(copies(more.x)),
     )
+
+
+def share_of(
+    data: Dataset, bounds: Callable[[int], tuple[int, int]], limit: int | None = None
+) -> Dataset:
+    """One process's share of the rows of every split; it still tells of all of them.
+
+    Args:
+        data: of all processes together.
+        bounds: from which of so many rows to before which this process has them.
+        limit: of the memory of a whole run, in bytes: what is too large for it lies on disk, as
+            shares of mapped arrays do in any case.
+    """
+    shares: dict[str, Any] = {
+        name: split.share(*bounds(split.rows), limit) for name, split in data.splits.items()
+    }
+    start, stop = bounds(data.train.rows)
+    return replace(data, told=data.fingerprint, part=f"{start}:{stop}", **shares)

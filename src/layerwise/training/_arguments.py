@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from layerwise._random import Stream, derive
-from layerwise.datasets import Dataset
+from layerwise.datasets import Dataset, augmented, weighted
 from layerwise.engine import make_engine
 from layerwise.errors import InputError
 from layerwise.growth import Policy, blocks_from
@@ -74,7 +74,7 @@ def read_arguments(
     }
     data = _dataset(x, parts, validation_split=validation_split, seed=seed, memory_limit=limit)
     if class_weight is not None:
-        data = data.with_class_weight(class_weight)
+        data = weighted(data, class_weight)
     augmentation = augmentation_from(augment)
     if augment_views is not None:
         data, augmentation = _augmented(data, augmentation, augment_views, seed), None
@@ -126,4 +126,4 @@ def _augmented(
     if augmentation is None:
         raise InputError("`augment_views` needs `augment`, the layers that make the views.")
     layer = augmentation(derive(seed, Stream.AUGMENTATION))
-    return data.repeated(count, lambda rows: layer(rows, training=True))
+    return augmented(data, count, lambda rows: layer(rows, training=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from layerwise.datasets import Dataset
+from layerwise.datasets import Dataset, sampled
 from layerwise.depth import DepthRule, FixedDepth
 from layerwise.errors import InputError, InputTypeError, complaint
 from layerwise.features import CACHE_DTYPES, Features
@@ -91,7 +91,7 @@ def _check_search(settings: Settings, data: Dataset) -> None:
             'With `FixedDepth(keep="last")` there is no depth to search for: leave out '
             "`search_fraction`."
         )
-    data.sample(fraction, settings.seed)
+    sampled(data, fraction, settings.seed)
 
 
 def _check_schedule(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from layerwise.checkpoint import Journal
+from layerwise.datasets import sampled
 from layerwise.depth import FixedDepth
 from layerwise.errors import DivergedError
 from layerwise.history import History
@@ -40,7 +41,7 @@ def search_depth(
     Raises:
         DivergedError: no stage was usable.
     """
-    part = replicas[0].data.sample(fraction, settings.seed)
+    part = sampled(replicas[0].data, fraction, settings.seed)
     listen(PhaseStarted(f"searching the depth on {part.train.rows:,} rows", 0))
 
     def quietly(event: Event) -> None:

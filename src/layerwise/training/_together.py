@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from layerwise import distributed
-from layerwise.datasets import Dataset
+from layerwise.datasets import Dataset, share_of
 from layerwise.engine import bounds
 from layerwise.errors import InputError
 from layerwise.memory import bytes_from, return_freed_memory
@@ -62,7 +62,7 @@ def own_share(data: Dataset, memory_limit: int | str | None = None) -> Dataset:
     peers.same("data", data.fingerprint)
     return_freed_memory()
     limit = None if memory_limit is None else bytes_from("memory_limit", memory_limit)
-    return data.share(bounds, limit)
+    return share_of(data, bounds, limit)
 
 
 def refuse_apart(data: Dataset, settings: Settings) -> None:
