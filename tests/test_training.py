@@ -420,6 +420,11 @@ def test_replicates(moons: Dataset) -> None:
         assert stage.diverged == 0
     values = result.history.stages[result.selected_depth - 1].validation["accuracy"]["values"]  # type: ignore[index]
     assert result.model is result.models[int(np.argmax(values))]
+    count = len(values)
+    assert result.models[-1] is result.models[count - 1]
+    for index in (count, -count - 1):
+        with pytest.raises(IndexError, match=f"each of {count} replicates. Received index {index}"):
+            result.models[index]
     json = result.history.to_dict()["stages"][0]
     assert json["diverged"] == 0
 

@@ -42,7 +42,11 @@ class Networks(Sequence[keras.Model | None]):
     def __getitem__(self, index: int | slice) -> keras.Model | list[keras.Model | None] | None:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
+        if not -len(self) <= index < len(self):
+            raise IndexError(
+                f"There is a network for each of {len(self)} replicates. Received index {index}."
+            )
+        number = index % len(self)
         replica = self._replicas[number]
         if replica is None:
             return None
