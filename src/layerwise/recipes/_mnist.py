@@ -63,7 +63,7 @@ worse network than steps of 1 (docs/LOG.md)."""
 
 
 def _sda(options: Options) -> tuple[Dataset, dict[str, Any]]:
-    epochs = options.epochs or 40
+    epochs = options.epochs or 100
     return _plan(
         options,
         # Above the classifier that was trained beside it the trunk hardly moves (docs/LOG.md).
@@ -185,7 +185,7 @@ SDA = Recipe(
     summary="three stacked denoising autoencoders of 1000 units, then fine-tuned (--data-dir)",
     plan=_sda,
     target="test error 1.30% (Theano tutorial), 1.28% (Vincent 2010, masking 25% as here). "
-    "Departures: 40 epochs of Adam a layer on batches of 100; fine-tuning on batches of 20.",
+    "Departures: 100 epochs of Adam a layer on batches of 100; fine-tuning on batches of 20.",
     own=("top_units",),
 )
 DBN = Recipe(
