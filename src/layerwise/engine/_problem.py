@@ -45,6 +45,7 @@ class Problem:
     prefix: keras.Layer | None = None
     """What every batch passes first and nothing trains: augmentation and frozen blocks."""
     model: StageModel = field(init=False)
+    _told: tuple[list[bool], Hashable | None] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         model = StageModel(
@@ -57,9 +58,15 @@ class Problem:
     def key(self) -> Hashable | None:
         """What another problem must share to compute alike; None where that cannot be told.
 
-        Layers may be freed and frozen between two calls.
+        Layers may be freed and frozen between two calls; nothing else of them changes.
         """
-        return stage_key((self.block, self.head, self.prefix), self.objective, self.targets)
+        layers = (self.block, self.head, self.prefix)
+        may_move = [v.trainable for layer in layers if layer is not None for v in layer.variables]
+        if self._told is None or self._told[0] != may_move:
+            key = stage_key(layers, self.objective, self.targets)
+            object.__setattr__(self, "_told", (may_move, key))
+        assert self._told is not None
+        return self._told[1]
 
     def _measure(self, model: StageModel) -> None:
         """Find out what the objective reports, or remember it of a problem like this one."""

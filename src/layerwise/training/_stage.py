@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -105,16 +106,18 @@ class _Attempt:
     def _trained(self, problem: Callable[[], Problem]) -> Result:
         """The stage by itself, or its share of all that train in step."""
         if self.replica.settings.schedule == "sequential":
-            return self._train(self.name, self.grown, problem)
+            return self._train(self.name, self.grown, self.plan, problem)
         column = self.replica.column(0.5**self.number)
         result = column.train(self.depth, self.journal, self.listen, self.replica.meter)
         self._seconds_before += result.seconds_before
         return result
 
-    def _train(self, name: str, grown: Sprout, problem: Callable[[], Problem]) -> Result:
+    def _train(
+        self, name: str, grown: Sprout, plan: dict[str, Any], problem: Callable[[], Problem]
+    ) -> Result:
         job = Job(
             name=name,
-            plan=grown.plan(self.replica.settings),
+            plan=plan,
             below=self.replica.trunk(self.depth - 1),
             layers={"block": grown.block, "head": grown.head},
             problem=problem,
@@ -153,7 +156,7 @@ class _Attempt:
         seed = replica.seed(Stream.CLASSIFIER, self.depth)
         grown = sprout_predictor(settings, view, self.depth, seed, 0.5**self.number)
         problem = cache(lambda: stage_problem(settings, view, grown, seed))
-        result = self._train(f"{self.name}-predictor", grown, problem)
+        result = self._train(f"{self.name}-predictor", grown, grown.plan(settings), problem)
         assert grown.head is not None
         stage = replace(stage, predictor=Frozen(grown.head))
         broken = result.stop_reason == StopReason.DIVERGED
