@@ -17,6 +17,8 @@ import sys
 import time
 
 ROWS, WIDTH, EPOCHS, BATCH = 4000, 128, 5, 50
+STAGE_BYTES = 4 * (WIDTH * WIDTH + WIDTH + 2 * WIDTH + 2)
+"""Of the weights of a block and its head."""
 
 
 def peak() -> float:
@@ -85,6 +87,8 @@ def show(name: str, marks: list[tuple[float, float]]) -> None:
         early, late = statistics.median(seconds[2:7]), statistics.median(seconds[-5:])
         print(f"  last five over stages 3 to 7: {late / early:.3f} times the seconds")
         print(f"  peak after the last over peak after stage 3: {memory[-1] - memory[2]:+.1f} MB")
+        bare = [mark[1] - depth * STAGE_BYTES / 2**20 for depth, mark in enumerate(marks)]
+        print(f"  the same without weights and heads: {bare[-1] / bare[3]:.3f} times")
 
 
 if __name__ == "__main__":

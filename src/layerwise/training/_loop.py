@@ -44,7 +44,7 @@ def grow(
             return
 
 
-_GARBAGE = 64 << 20
+_GARBAGE = 16 << 20
 """Bytes. Layers, optimizers and models refer to themselves, so Python frees them when it looks for
 such things, which it does by their number: a few may hold gigabytes."""
 
