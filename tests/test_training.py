@@ -388,6 +388,39 @@ def test_a_block_is_let_go_once_nothing_needs_it_and_comes_back_the_same(moons: 
     )
 
 
+def adapted(x: np.ndarray, as_network: bool) -> Any:
+    """Two blocks, the lower one with a layer that knows the mean and the spread of these rows."""
+    norm = layers.Normalization()
+    norm.adapt(x)
+    if as_network:
+        hidden = [layers.Dense(8, "relu") for _ in range(2)]
+        return keras.Sequential([norm, *hidden, layers.Dense(2, "softmax")])
+    return lambda depth: keras.Sequential([*[norm][depth - 1 :], layers.Dense(8, "relu")])
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("as_network", [False, True], ids=["callable", "network"])
+def test_what_a_layer_was_adapted_to_stays_with_its_copies(
+    moons: Dataset, as_network: bool
+) -> None:
+    """Normalization computes with copies of its statistics, which are in no configuration. Rows
+    that lie elsewhere train to the same losses, within 1e-4 by rounding; in one process, so the
+    programs of the first run must not serve the second."""
+    losses = []
+    for scale, shift in ((1, 0), (100, 3000)):
+        x = moons.train.x * scale + shift
+        split = (moons.validation.x * scale + shift, moons.validation.y)  # type: ignore[union-attr]
+        result = grow(
+            x, moons.train.y, validation_data=split, block=adapted(x, as_network), max_depth=2,
+            depth_rule=layerwise.FixedDepth("last"), baseline="quick",
+        )  # fmt: skip
+        stage: Any = result.history.stages[1].validation
+        assert result.model.evaluate(*split, verbose=0)[0] == pytest.approx(stage["loss"], rel=1e-5)
+        baseline: Any = result.history.baseline
+        losses.append([stage["loss"], baseline["end_to_end"]["validation"]["loss"]])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
 def test_divergence_keeps_the_last_good_stage(moons: Dataset) -> None:
     def optimizer(depth: int) -> keras.Optimizer:
         return keras.optimizers.SGD(1e30 if depth == 2 else 0.1)

@@ -52,6 +52,8 @@ def attach(layer: keras.Layer, shape: Shape, dtype: str, what: str, seed: int = 
 def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = None) -> keras.Layer:
     """A new, unbuilt layer of the same configuration, to be initialized anew.
 
+    What preprocessing layers inside were adapted to the data is kept: it is no weight to be drawn.
+
     Args:
         layer: what to copy.
         seed: of the copy's initializers; None draws on Python's stream as it stands.
@@ -65,7 +67,7 @@ def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = N
         if name is not None:
             config["name"] = name
         with nullcontext() if seed is None else seeded(seed):
-            return type(layer).from_config(config)
+            copy = type(layer).from_config(config)
     except (ValueError, TypeError, NotImplementedError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
         raise InputError(
@@ -73,6 +75,28 @@ def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = N
             "configuration. Give its class a `get_config`, and a Lambda a class of its own. "
             f"Keras says: {reason}"
         ) from error
+    for ours, theirs in zip(_parts(layer), _parts(copy), strict=True):
+        if values := adaptation(ours):
+            if not theirs.built:
+                theirs.build_from_config(ours.get_build_config())
+            fill(theirs, values)
+    return copy
+
+
+def adaptation(layer: keras.Layer) -> list[NDArray[Any]]:
+    """What the preprocessing layers in a layer were adapted to, such as the mean of the data."""
+    return [
+        value
+        for part in _parts(layer)
+        if hasattr(part, "adapt") and part.built
+        for value in values_of(part)
+    ]
+
+
+def _parts(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers of a network, those of networks inside it too; of a layer itself."""
+    inside = layer.layers if isinstance(layer, keras.Model) else []
+    return [layer] if not inside else [part for one in inside for part in _parts(one)]
 
 
 def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
@@ -93,6 +117,10 @@ def fill(layer: keras.Layer, values: Sequence[NDArray[Any]]) -> None:
     """Give a layer weights, statistics and random states."""
     for variable, value in zip(layer.variables, values, strict=True):
         variable.assign(value)
+    for part in _parts(layer):
+        if hasattr(part, "finalize_state"):
+            # Normalization computes with copies of its statistics.
+            part.finalize_state()
 
 
 def duplicate(

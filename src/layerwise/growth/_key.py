@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from layerwise.growth._build import adaptation
+
 
 def layer_key(layer: keras.Layer | None) -> Hashable | None:
     """The configuration of a layer without its names; None where it may not be faithful."""
@@ -17,7 +19,9 @@ def layer_key(layer: keras.Layer | None) -> Hashable | None:
     if text is None:
         return None
     variables = tuple((tuple(v.shape), str(v.dtype), bool(v.trainable)) for v in layer.variables)
-    return text, variables
+    # Programs hold these as constants.
+    adapted = tuple(value.tobytes() for value in adaptation(layer))
+    return text, variables, adapted
 
 
 def config_key(thing: Any, without: str | None = None) -> str | None:
