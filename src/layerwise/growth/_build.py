@@ -52,7 +52,7 @@ def attach(layer: keras.Layer, shape: Shape, dtype: str, what: str, seed: int = 
 def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = None) -> keras.Layer:
     """A new, unbuilt layer of the same configuration, to be initialized anew.
 
-    What preprocessing layers inside were adapted to the data is kept: it is no weight to be drawn.
+    What layers inside were adapted to is kept: it is no weight to be drawn.
 
     Args:
         layer: what to copy.
@@ -84,11 +84,14 @@ def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = N
 
 
 def adaptation(layer: keras.Layer) -> list[NDArray[Any]]:
-    """What the preprocessing layers in a layer were adapted to, such as the mean of the data."""
+    """What normalization in a layer was adapted to: the mean and the spread of the data.
+
+    What other preprocessing layers were adapted to is in their configuration.
+    """
     return [
         value
         for part in _parts(layer)
-        if hasattr(part, "adapt") and part.built
+        if isinstance(part, keras.layers.Normalization) and part.built
         for value in values_of(part)
     ]
 
@@ -118,9 +121,8 @@ def fill(layer: keras.Layer, values: Sequence[NDArray[Any]]) -> None:
     for variable, value in zip(layer.variables, values, strict=True):
         variable.assign(value)
     for part in _parts(layer):
-        if hasattr(part, "finalize_state"):
-            # Normalization computes with copies of its statistics.
-            part.finalize_state()
+        if isinstance(part, keras.layers.Normalization):
+            part.finalize_state()  # It computes with copies of its statistics.
 
 
 def duplicate(
