@@ -394,6 +394,15 @@ def test_blocks_that_are_graphs_share_a_program_if_they_are_alike() -> None:
     assert layer_key(keras.Model(x, layers.Lambda(lambda y: 2 * y)(x))) is None
 
 
+def test_what_may_move_is_part_of_the_key() -> None:
+    stage = problem(BLOCKS[0])
+    key = stage.key()
+    stage.head.trainable = False
+    frozen = stage.key()
+    stage.head.trainable = True
+    assert (stage.key(), frozen == key) == (key, False)
+
+
 def test_another_learning_rate_is_the_same_program(engines: dict[str, Engine]) -> None:
     """And trains as it would have by itself; a schedule is part of the program."""
     from layerwise.engine._key import optimizer_key
