@@ -23,6 +23,7 @@ from layerwise.growth import (
     copy_layer,
     copy_weights,
     digest,
+    duplicate,
     layer_key,
     stitch,
 )
@@ -430,6 +431,30 @@ def test_copy_weights_copies_statistics_and_random_states():
 def test_copy_weights_refuses_another_architecture():
     with pytest.raises(ValueError, match=r"zip\(\) argument 2 is longer"):
         copy_weights(built(layers.Dense(4)), built(layers.Dense(4, use_bias=False)))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Lazy(keras.Model):
+    """Makes its layers when it is built."""
+
+    def build(self, shape):
+        self.one, self.two = layers.Dense(4), layers.Dense(2)
+        self.one.build(shape)
+        self.two.build((None, 4))
+
+    def call(self, x):
+        return self.two(self.one(x))
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def test_a_network_that_makes_its_layers_late_is_copied():
+    source = built(Lazy())
+    x = np.ones((2, 3), "float32")
+    copy, shape = duplicate(source, (3,), "float32")
+    assert shape == (2,)
+    np.testing.assert_array_equal(values_at(copy, x), values_at(source, x))
 
 
 # --- digest and audit

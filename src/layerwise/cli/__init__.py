@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -255,7 +256,9 @@ def doctor(
 
 def main() -> None:
     """Run the command line and turn what went wrong into a sentence and an exit code."""
-    sys.meta_path.insert(0, Spared())
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        # What comes along with the other backends looks for these libraries in ways of its own.
+        sys.meta_path.insert(0, Spared())
     try:
         with stop_on_signals():
             code = app(standalone_mode=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakSet
+from weakref import ref
 
 import keras
 
@@ -28,7 +28,8 @@ class Blocks:
     make: Callable[[int], Any]
     count: int | None = None
     head: keras.Layer | None = None
-    _made: WeakSet[keras.Layer] = field(default_factory=WeakSet)
+    _made: dict[int, ref[keras.Layer]] = field(default_factory=dict)
+    """By identity: a layer need not have a hash, and nothing is kept alive."""
 
     def __call__(self, depth: int, seed: int) -> keras.Layer:
         """A fresh block, its initializers and Dropout layers seeded by `seed`.
@@ -44,12 +45,13 @@ class Blocks:
                 f"`block` must return a Keras layer for each depth. Received for depth {depth}: "
                 f"{block!r}."
             )
-        if block in self._made:
+        earlier = self._made.get(id(block))
+        if earlier is not None and earlier() is block:
             raise InputError(
                 f"`block` returned the same layer object again for depth {depth}. "
                 "Create a new layer in every call."
             )
-        self._made.add(block)
+        self._made[id(block)] = ref(block)
         return block
 
 

@@ -75,7 +75,9 @@ def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = N
             "configuration. Give its class a `get_config`, and a Lambda a class of its own. "
             f"Keras says: {reason}"
         ) from error
-    for ours, theirs in zip(_parts(layer), _parts(copy), strict=True):
+    # A network of the user's own may make its layers only when it is built.
+    pairs = zip(_parts(layer), _parts(copy), strict=True) if adaptation(layer) else ()
+    for ours, theirs in pairs:
         if values := adaptation(ours):
             if not theirs.built:
                 theirs.build_from_config(ours.get_build_config())

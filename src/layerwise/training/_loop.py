@@ -45,8 +45,8 @@ def grow(
 
 
 _GARBAGE = 16 << 20
-"""Bytes. Layers, optimizers and models refer to themselves, so Python frees them when it looks for
-such things, which it does by their number: a few may hold gigabytes."""
+"""Bytes. Layers and models refer to themselves, and models hold optimizers: Python frees them when
+it looks for such things, which it does by their number, and a few may hold gigabytes."""
 
 
 def _left_behind(outcomes: Sequence[Outcome | None]) -> int:
