@@ -1,7 +1,7 @@
 """Operations that XLA compiles badly for a CPU, put in forms that it compiles well.
 
 A step of training is traced, and its operations are replayed one by one, some of them in another
-form of the same meaning: convolutions, pooling and its gradient.
+form of the same meaning: convolutions, pooling and its gradient, products with narrow matrices.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from jax import lax
 from jax.extend import core
 
 from layerwise.engine._convolution import convolve
+from layerwise.engine._narrow import is_narrow, narrow_product
 from layerwise.engine._pooling import is_spread, max_gradient, max_pooled, sum_of_spread
 
 FORMS: dict[Any, Callable[..., Any]] = {
@@ -57,6 +58,7 @@ def _inner(parameters: dict[str, Any]) -> list[tuple[str, int | None, core.Close
 def _has_any(jaxpr: core.Jaxpr) -> bool:
     return any(
         equation.primitive in _KNOWN
+        or is_narrow(equation)
         or any(_has_any(inner.jaxpr) for _, _, inner in _inner(equation.params))
         for equation in jaxpr.eqns
     )
@@ -78,6 +80,8 @@ def _replay(jaxpr: core.Jaxpr, constants: Sequence[Any], arguments: Sequence[Any
         primitive: Any = equation.primitive
         if primitive in FORMS:
             outputs = [FORMS[primitive](*inputs, **equation.params)]
+        elif is_narrow(equation):
+            outputs = [narrow_product(*inputs, **equation.params)]
         elif primitive is lax.reduce_window_sum_p and is_spread(
             makers.get(equation.invars[0]), equation.params
         ):
