@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from layerwise.files import scratch_array
 from layerwise.memory import aligned, forget_pages, is_mapped
 
 _CHUNK_BYTES = 8 << 20
+_THREADS = 4
 _SHARE = 16
 """A copy of more than one part of so many of the memory limit lies on disk."""
 _SMALL = 1 << 20
@@ -77,10 +79,17 @@ def cast(array: NDArray[Any], dtype: Any, limit: int | None = None) -> NDArray[A
 def changed(
     array: NDArray[Any], dtype: Any, change: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> NDArray[Any]:
-    """What becomes of all rows, some megabytes at a time; on disk if the array is."""
+    """What becomes of all rows, some megabytes at a time; on disk if the array is.
+
+    By a few threads: most of the time the system gets new memory ready, page by page.
+    """
     out = empty(array.shape, dtype, mapped=is_mapped(array))
-    for part in slices(array):
+
+    def fill(part: slice) -> None:
         out[part] = change(array[part])
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(fill, slices(array)))
     return _done(out, array)
 
 
