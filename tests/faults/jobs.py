@@ -327,7 +327,7 @@ class _Mark:
 
 
 def _mark_phases(mark: _Mark, stuck: bool) -> None:
-    from layerwise.checkpoint import RunFolder, _journal
+    from layerwise.checkpoint import RunFolder, _journal, _pace
     from layerwise.checkpoint._pages import Pages
     from layerwise.engine import _session
     from layerwise.engine._compiled import CompiledEngine
@@ -350,7 +350,7 @@ def _mark_phases(mark: _Mark, stuck: bool) -> None:
     mark.wrap(Pages, "_draw", "exporting")
     mark.wrap(RunFolder, "seal", "exporting")
     # Many short calls, and a checkpoint as often as it was asked for, however long one takes.
-    _session._CALL_SECONDS, _journal._SHARE = 0.02, 1
+    _session._CALL_SECONDS, _pace.SHARE = 0.02, 1
     original, compiled = Resident.train, set()
 
     def train(self: Resident, *arguments: Any) -> Any:

@@ -26,7 +26,7 @@ import pytest
 
 import layerwise
 from layerwise import cli, files
-from layerwise.checkpoint import RunFolder, _format, _journal, _pages
+from layerwise.checkpoint import RunFolder, _format, _journal, _pace, _pages
 from layerwise.engine import Engine, _session, make_engine
 from layerwise.errors import DamagedError, DiskFullError, LayerwiseError
 from layerwise.files import _system
@@ -48,7 +48,7 @@ def hasten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_pages.plots, "to_svg", lambda ax: f"<svg>{'picture ' * 50}</svg>\n")
     patch.setattr(_pages.report, "render", lambda *facts: f"<html>{'word ' * 50}</html>\n")
     patch.setattr(_session, "_next_size", lambda steps, seconds: 1)
-    patch.setattr(_journal, "_SHARE", 0)
+    patch.setattr(_pace, "SHARE", 0)
     # No power fails here but in a model, and 90 calls take longer than the training.
     patch.setattr(os, "fsync", lambda descriptor: None)
 

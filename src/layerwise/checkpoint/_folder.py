@@ -18,6 +18,7 @@ from layerwise.checkpoint._difference import compare
 from layerwise.checkpoint._events import EventLog
 from layerwise.checkpoint._journal import Journal, KeptJournal
 from layerwise.checkpoint._network import EXITS, keep_network
+from layerwise.checkpoint._pace import Pace
 from layerwise.checkpoint._pages import DEPTH, PICTURES, REPORT, Pages
 from layerwise.checkpoint._sums import is_whole, read_sums, write_sums
 from layerwise.errors import DamagedError, InputError
@@ -115,6 +116,9 @@ class RunFolder:
         self._pages = Pages(path)
         self._more: tuple[str, ...] = ()
         self._log = EventLog(path)
+        # The history of a thousand stages takes longer to write than one more takes to train.
+        self._pace = Pace(0.0, at_once=True)
+        self._untold: Mapping[str, Any] | None = None
 
     @contextmanager
     def opened(
@@ -217,7 +221,11 @@ class RunFolder:
     def listen(self, event: Event) -> None:
         """Write what an event brings."""
         if isinstance(event, StageFinished | RunFinished):
-            files.write_json(self.path / HISTORY, event.history)
+            self._untold = event.history
+        if self._untold is not None and (self._pace.due or isinstance(event, RunFinished)):
+            with self._pace.taken():
+                files.write_json(self.path / HISTORY, self._untold)
+            self._untold = None
         self._pages.listen(event)
         self._log.listen(event)
 

@@ -11,13 +11,12 @@ from typing import Any
 from layerwise import files, signals
 from layerwise.checkpoint._difference import where_they_differ
 from layerwise.checkpoint._format import Checkpoint, read, write
+from layerwise.checkpoint._pace import Pace
 from layerwise.engine import Snapshot, UnstorableError, Watch
 from layerwise.errors import DamagedError, InputError, RunLockedError, UnknownFormatError
 from layerwise.progress import EpochsDone, Listener, Noted
 
 _GENERATIONS = ("current-a", "current-b")
-_SHARE = 50
-"""A checkpoint inside a training waits at least so many times as long as the last one took."""
 
 
 class Journal:
@@ -198,13 +197,12 @@ class KeptWatch(RunWatch):
     ) -> None:
         super().__init__(listen, 0.0 if start is None else start.seconds)
         self.start = None if start is None else start.snapshot
-        self._write_down, self._every = write_down, every
-        self._written = time.perf_counter()
+        self._write_down, self._pace = write_down, Pace(every)
         self._take: Callable[[], Snapshot] | None = None
 
     def pause(self, take: Callable[[], Snapshot]) -> None:
         self._take = take
-        if signals.asked() or time.perf_counter() - self._written >= self._every:
+        if signals.asked() or self._pace.due:
             self.flush()
 
     def moves(self) -> None:
@@ -215,17 +213,13 @@ class KeptWatch(RunWatch):
         take, self._take = self._take, None
         if take is None:
             return
-        started = time.perf_counter()
         try:
-            snapshot = take()
+            with self._pace.taken():
+                self._write_down(take(), self.seconds())
         except UnstorableError as error:
             # Without the callback's state the rest would differ: the stage starts again.
-            self._every = float("inf")
+            self._pace.stop()
             self._listen(Noted(f"No checkpoint inside this stage: {error}, which no file keeps."))
-            return
-        self._write_down(snapshot, self.seconds())
-        self._written = time.perf_counter()
-        self._every = max(self._every, _SHARE * (self._written - started))
 
 
 def _refuse_another_plan(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from layerwise import files, plots, report
+from layerwise.checkpoint._pace import Pace
 from layerwise.progress import Event, RunFinished, RunStarted, StageFinished
 
 DEPTH, REPORT, PICTURES = "depth.svg", "report.html", "pictures.json"
 EVERY = 30.0
-"""Seconds between two drawings of a run that goes on, which come between its stages."""
+"""Seconds between two drawings of a run that goes on, at the least; they come between stages."""
 
 
 class Pages:
@@ -25,7 +25,7 @@ class Pages:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pictures: dict[str, str] = {}
-        self._drawn = time.monotonic()
+        self._pace = Pace(EVERY)
         self.facts: Mapping[str, Any] = {}
         """What `run.json` says."""
 
@@ -39,8 +39,9 @@ class Pages:
         if isinstance(event, RunStarted):
             self._pictures = dict(event.pictures)
         elif isinstance(event, StageFinished):
-            if time.monotonic() - self._drawn >= EVERY:
-                self._draw(event.history, "The depth is chosen at the end.")
+            if self._pace.due:
+                with self._pace.taken():
+                    self._draw(event.history, "The depth is chosen at the end.")
         elif isinstance(event, RunFinished) and event.history["stages"]:
             self._pictures |= event.pictures
             if self._pictures:
@@ -51,7 +52,6 @@ class Pages:
         svg, page = draw(history, self.facts, explanation, self._pictures)
         files.write_text(self._folder / DEPTH, svg)
         files.write_text(self._folder / REPORT, page)
-        self._drawn = time.monotonic()
 
 
 def draw(
