@@ -62,7 +62,7 @@ def never(batch):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Few rows at a time, and few bytes a hash, so that small data have many of both."""
-    monkeypatch.setattr(f"{_FEATURES}._CHUNK_BYTES", 1 << 10)
+    monkeypatch.setattr("layerwise.features._chunks.CHUNK_BYTES", 1 << 10)
     monkeypatch.setattr(f"{_ENTRY}.BLOCK", 1000)
 
 
@@ -88,7 +88,9 @@ def test_disk_and_memory_hold_what_the_block_gives(tmp_path, rows, shape, dtype)
     results = {name: Features(splits, store, "data") for name, store in stores.items()}
     for features in results.values():
         features.advance(forward, shape, "block")
-        assert (features.depth, len(set(calls))) == (1, 1), "one compiled program does for all"
+        assert (features.passed.depth, len(set(calls))) == (1, 1), (
+            "one compiled program does for all"
+        )
     for name, split in splits.items():
         expected = (3 * split.x[:, 0] + 1).astype(dtype)
         assert same(results["memory"][name].x, expected)
@@ -107,7 +109,6 @@ def test_features_pass_block_after_block_and_the_ones_before_go(tmp_path):
         features.advance(lambda batch: 2 * batch, (5,), f"block {depth}")
         np.testing.assert_array_equal(features["train"].x, 2**depth * kept)
         assert len(names_in(folder)) == len(splits), "only those of the newest block"
-    assert features.get("nothing") is None
     np.testing.assert_array_equal(splits["train"].x, kept)
 
 
@@ -169,7 +170,7 @@ def test_another_process_finds_them_and_computes_nothing(tmp_path):
     second.advance(never, (5,), "block")
     for name in splits:
         assert same(second[name].x, first[name].x)
-    assert second.depth == 1
+    assert second.passed.depth == 1
 
 
 @pytest.mark.parametrize("known", [{"origin": ""}, {"block": ""}], ids=["data", "block"])
@@ -201,7 +202,7 @@ def test_only_what_is_missing_is_computed_after_an_interruption(tmp_path):
     features = Features(splits, Disk(tmp_path), "data")
     with pytest.raises(KeyboardInterrupt):
         features.advance(forward, (5,), "block")
-    assert features.depth == 0
+    assert features.passed.depth == 0
     assert features["train"].x is splits["train"].x
     assert len(names_in(tmp_path)) == 1, "one split is done, nothing is half done"
     again = Features(splits, Disk(tmp_path), "data")
@@ -235,9 +236,9 @@ def test_a_resume_goes_to_the_deepest_features_that_are_whole(tmp_path):
         first.advance(lambda batch: results.pop(), (5,), "d")
     second = Features(splits, Disk(tmp_path), "data")
     assert second.recall(["x", "y"]) == 0
-    assert second.depth == 0
+    assert second.passed.depth == 0
     assert second.recall([*"abcd"]) == 3
-    assert second.depth == 3
+    assert second.passed.depth == 3
     np.testing.assert_array_equal(second["test"].x, 8 * splits["test"].x)
     second.advance(lambda batch: 2 * batch, (5,), "d")
     third = Features(splits, Disk(tmp_path), "data")

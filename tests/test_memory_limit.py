@@ -192,7 +192,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(deals, "CHUNK_BYTES", 2000)
     monkeypatch.setattr(deals, "GROUP_BYTES", 40_000)
     monkeypatch.setattr("layerwise.engine._allotment.GROUP_BYTES", 40_000)
-    monkeypatch.setattr("layerwise.features._features._CHUNK_BYTES", 16_000)
+    monkeypatch.setattr("layerwise.features._chunks.CHUNK_BYTES", 16_000)
     streamed: list[str] = []
     before = _rows.Streamed.__init__
 

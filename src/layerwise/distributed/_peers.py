@@ -17,20 +17,18 @@ class Peers:
         number: of this process.
         count: of processes.
         links: to the others, by their number.
+
+    Attributes:
+        leads: whether this is process 0: it alone writes and prints.
     """
 
     def __init__(self, number: int, count: int, links: Mapping[int, Link]) -> None:
-        self.number, self.count = number, count
+        self.number, self.count, self.leads = number, count, number == 0
         self._star = Star(number, links)
 
     def before_an_abort(self) -> None:
         """Say who is gone, if somebody is, where JAX ends this process for it."""
         self._star.last_words()
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is process 0: it alone writes and prints."""
-        return self.number == 0
 
     def begin(self) -> None:
         """From now on nobody may leave."""

@@ -7,6 +7,7 @@ a memory limit; `_entry` is the format on disk, `_coding` what has fewer bits.
 
 from __future__ import annotations
 
+from layerwise.features._chunks import least_bytes as least_bytes
 from layerwise.features._coding import CACHE_DTYPES as CACHE_DTYPES
 from layerwise.features._coding import Coding as Coding
 from layerwise.features._disk import Disk as Disk

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import keras
 from numpy.typing import NDArray
 
 from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
+from layerwise.features._chunks import CHUNK_BYTES, rows_at_a_time
 from layerwise.features._coding import Coding
 from layerwise.features._memory import Memory
 from layerwise.features._passing import passing
-from layerwise.features._shelf import Passed, Shelf, passed_with
+from layerwise.features._shelf import Passed, Shelf
 from layerwise.features._store import Store
 from layerwise.memory import forget_pages
-
-_CHUNK_BYTES = 32 << 20
-"""About how much of input and output together passes through a block at a time."""
-_LEAST_BYTES, _PART = 1 << 20, 16
-"""Of several processes: no more at a time than one part of so many of what passes, or the first."""
 
 
 class Features:
@@ -43,18 +37,14 @@ class Features:
         # The longest split is part of the key: with the shapes it decides how many rows pass at a
         # time, and other numbers of rows may give other last bits.
         self._longest = max((split.here for split in self._splits.values()), default=0)
-        self._shelf = Shelf(store or Memory(), origin, self._splits, _CHUNK_BYTES, self._longest)
-        self._passed: Passed = ()
+        self._shelf = Shelf(store or Memory(), origin, self._splits, CHUNK_BYTES, self._longest)
+        self.passed = Passed()
+        """The blocks that these features have passed."""
         self._keys: dict[str, str] = {}
         self.finite = True
         """Whether every feature is a finite number. Raw data are, or were refused before."""
         self.coding: Coding | None = None
         """How the features are stored; None as the block gives them."""
-
-    @property
-    def depth(self) -> int:
-        """How many blocks these features have passed."""
-        return len(self._passed)
 
     @property
     def parts(self) -> list[NDArray[Any]]:
@@ -63,10 +53,6 @@ class Features:
 
     def __getitem__(self, name: str) -> Split:
         return self._splits[name]
-
-    def get(self, name: str) -> Split | None:
-        """The features of a split, or None where there is no such split."""
-        return self._splits.get(name)
 
     def advance(
         self,
@@ -90,8 +76,8 @@ class Features:
             dtype: what to store, such as `"float16"`, or `"uint8"` for 255 steps of what the
                 training rows span; as the block gives it by default.
         """
-        chunk = self._chunk_rows(output_shape)
-        passed = passed_with(self._passed, [block], dtype)
+        chunk = rows_at_a_time(self._splits, self._longest, output_shape)
+        passed = self.passed.then(block, dtype)
         keys, outputs = self._shelf.keys(passed), {}
         coding = self._coding(keys, forward, chunk, dtype)
         for name, split in self._splits.items():
@@ -119,8 +105,8 @@ class Features:
         Returns:
             How many of the blocks are passed now; 0 where nothing was found.
         """
-        for n in range(len(blocks), 0, -1):
-            passed = passed_with(self._passed, blocks[:n], dtype)
+        before = self.passed.depth
+        for passed in reversed(self.passed.after_each(blocks, dtype)):
             keys = self._shelf.keys(passed)
             outputs = {
                 name: found
@@ -130,7 +116,7 @@ class Features:
             coding = self._shelf.coding(keys, dtype)
             if len(outputs) == len(self._splits) and (coding is None) == (dtype is None):
                 self._become(passed, keys, outputs, coding)
-                return n
+                return passed.depth - before
         return 0
 
     def fork(self) -> Features:
@@ -139,12 +125,6 @@ class Features:
         # What is here is not dropped when the other goes on.
         other._keys = {}
         return other
-
-    @staticmethod
-    def least(splits: Mapping[str, Split]) -> int:
-        """How many bytes pass through a block at a time; of these there is no less."""
-        arrays = [a for s in splits.values() for a in keras.tree.flatten(s.x)]
-        return min(_CHUNK_BYTES, 2 * max(array.nbytes for array in arrays))
 
     def close(self) -> None:
         """Remove from the store what these features have put there."""
@@ -157,8 +137,8 @@ class Features:
             blocks: digests of all blocks from the first one on.
             dtype: as for `advance`.
         """
-        for n in range(1, len(blocks) + 1):
-            self._shelf.drop(self._shelf.keys(passed_with((), blocks[:n], dtype)))
+        for passed in Passed().after_each(blocks, dtype):
+            self._shelf.drop(self._shelf.keys(passed))
 
     def _coding(
         self,
@@ -188,20 +168,10 @@ class Features:
         outputs: Mapping[str, NDArray[Any]],
         coding: Coding | None,
     ) -> None:
-        before, self._keys, self._passed = self._keys, keys, passed
+        before, self._keys, self.passed = self._keys, keys, passed
         self._splits = {name: replace(self._splits[name], x=x) for name, x in outputs.items()}
         self.coding = coding
         self.finite = self._shelf.finite(keys[name] for name in outputs) and (
             coding is None or coding.finite
         )
         self._shelf.drop(before)
-
-    def _chunk_rows(self, output_shape: Shape) -> int:
-        row = next(iter(self._splits.values())).x[:1].nbytes + 4 * math.prod(
-            n or 1 for n in output_shape
-        )
-        most = _CHUNK_BYTES
-        if any(split.whole is not None for split in self._splits.values()):
-            # Of a share no more than a part at a time: else what passes would outweigh the share.
-            most = min(most, max(_LEAST_BYTES, self._longest * row // _PART))
-        return max(1, min(self._longest, most // row))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import itertools
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,13 +19,34 @@ from layerwise._typing import Shape
 from layerwise.features._coding import Coding
 from layerwise.features._store import Store
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised when features are computed in another way, so that none from before is found."""
 _SPAN = "span"
 """The name under which the store keeps what codes stand for; no split is called so."""
 
-Passed: TypeAlias = tuple[tuple[str, str], ...]
-"""Of every block that features have passed: its digest, and what they were stored as after it."""
+
+class Passed(NamedTuple):
+    """The blocks that features have passed, told in the same few bytes at any depth."""
+
+    depth: int = 0
+    """How many there are."""
+    digest: str | None = ""
+    """SHA-256 over the digest of each, and what features were stored as after it; None where one
+    of them cannot be told from others."""
+
+    def then(self, block: str, dtype: str | None) -> Passed:
+        """One more block, by its digest, and what features are stored as after it."""
+        if self.digest is None or not block:
+            return Passed(self.depth + 1, None)
+        told = json.dumps([self.digest, block, dtype or ""])
+        return Passed(self.depth + 1, hashlib.sha256(told.encode()).hexdigest())
+
+    def after_each(self, blocks: Iterable[str], dtype: str | None) -> list[Passed]:
+        """What is passed after the first of these blocks more, after the second, and so on."""
+        every = itertools.accumulate(
+            blocks, lambda one, block: one.then(block, dtype), initial=self
+        )
+        return list(every)[1:]
 
 
 class Shelf:
@@ -44,9 +66,9 @@ class Shelf:
 
     def keys(self, passed: Passed) -> dict[str, str]:
         """For each split SHA-256 over what its features depend on, or a key nobody asks for."""
-        if not (self._origin and all(block for block, _ in passed)):
+        if not self._origin or passed.digest is None:
             return {name: secrets.token_hex(32) for name in self._names}
-        facts = [_FORMAT, *self._facts, self._origin, passed, _versions()]
+        facts = [_FORMAT, *self._facts, self._origin, passed.digest, _versions()]
         return {
             name: hashlib.sha256(json.dumps([name, *facts]).encode()).hexdigest()
             for name in self._names
@@ -94,11 +116,6 @@ class Shelf:
         """Keep what a coding has learned."""
         assert coding.span is not None
         self.put(keys[_SPAN], coding.span.shape, coding.span.dtype, [coding.span])
-
-
-def passed_with(passed: Passed, blocks: Sequence[str], dtype: str | None) -> Passed:
-    """What features have passed that went through these blocks, too."""
-    return (*passed, *((block, dtype or "") for block in blocks))
 
 
 def _versions() -> list[str]:

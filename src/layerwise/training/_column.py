@@ -78,7 +78,8 @@ class Column:
     @cached_property
     def _block(self) -> keras.Sequential:
         block = keras.Sequential([grown.block for grown in self.sprouts])
-        attach(block, self._views[0].shape, self._views[0].dtype, "The network")
+        raw = self._views[0].features
+        attach(block, raw.shape, raw.dtype, "The network")
         return block
 
     def _problem(self, block: keras.Layer, head: keras.Layer) -> Problem:

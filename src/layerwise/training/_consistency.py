@@ -7,7 +7,7 @@ from typing import Any
 from layerwise.datasets import Dataset, sampled
 from layerwise.depth import DepthRule, FixedDepth
 from layerwise.errors import InputError, InputTypeError, complaint
-from layerwise.features import CACHE_DTYPES, Features
+from layerwise.features import CACHE_DTYPES, least_bytes
 from layerwise.finetune import FineTune
 from layerwise.growth import Policy
 from layerwise.memory import megabytes
@@ -70,7 +70,7 @@ def _one_of(name: str, value: Any, choices: tuple[str | None, ...]) -> None:
 
 def _check_memory(settings: Settings, data: Dataset) -> None:
     """Whether features can be computed; the engine says whether the stage can be trained."""
-    limit, least = settings.memory_limit, Features.least(data.splits)
+    limit, least = settings.memory_limit, least_bytes(data.splits)
     if limit is not None and limit < least:
         raise InputError(
             f"`memory_limit` is {limit:,} bytes, and features are computed {megabytes(least)} "

@@ -104,7 +104,7 @@ def _stage(replica: Replica, number: int) -> tuple[Sprout, On]:
 
     def view_of(data: Dataset, settings: Settings) -> View:
         view = View(data, ["train"], settings.engine, augment=settings.augment)
-        view.advance(path(stages)[: settings.policy.lowest(number) - 1])
+        view.features.advance(path(stages)[: settings.policy.lowest(number) - 1])
         return view
 
     def problem_on(data: Dataset, settings: Settings, grown: Sprout) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 from layerwise._random import Stream, derive
@@ -88,11 +89,11 @@ class Replica:
         assemble = assembler(self.settings.objective(stage.depth), self.data)
         if assemble is not None:
             raw = View(self.data, self._splits, self.settings.engine, meter=self.meter)
-            trunk = stitch(stages, None, raw.shape, raw.dtype, assemble=assemble)
+            trunk = stitch(stages, None, raw.features.shape, raw.features.dtype, assemble=assemble)
             return raw.beyond([Frozen(trunk)])
         if self.settings.policy.lowest(stage.depth + 1) <= stage.depth:
             return self.view.beyond(blocks)
-        self.view.advance(blocks)
+        self.view.features.advance(blocks)
         return self.view
 
     def seed(self, stream: Stream, *path: int) -> int:
@@ -100,8 +101,11 @@ class Replica:
         return derive(self.settings.seed, stream, self.index, *path)
 
     def trunk(self, depth: int) -> str:
-        """The digests of the frozen blocks up to a depth."""
-        return " ".join(stage.digest for stage in self.stages[:depth])
+        """SHA-256 over the digests of the frozen blocks up to a depth; empty for none."""
+        if not depth:
+            return ""
+        every = " ".join(stage.digest for stage in self.stages[:depth])
+        return hashlib.sha256(every.encode()).hexdigest()
 
     def below(self, depth: int) -> list[Frozen]:
         """The blocks below those that the stage of this depth trains."""

@@ -180,7 +180,7 @@ def _forget_features(replicas: Sequence[Replica], store: Store | None) -> None:
     """An earlier session may have cached features that this one had no use for."""
     if store is not None:
         for replica in replicas:
-            replica.view.forget()
+            replica.view.features.forget()
 
 
 def _folder(run_dir: str | Path | RunFolder | None) -> RunFolder | NoFolder:

@@ -53,7 +53,7 @@ def search_depth(
     for _ in grow(searching, settings, found, journal, quietly):
         pass
     for replica in searching:
-        replica.view.forget()
+        replica.view.features.forget()
     depth = settings.depth_rule.select(found)
     if depth is None:
         raise DivergedError(

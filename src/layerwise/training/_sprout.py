@@ -106,7 +106,7 @@ def sprout(
     block = newest
     if moved:
         block = keras.Sequential([*moved, newest])
-        attach(block, view.shape, view.dtype, what)
+        attach(block, view.features.shape, view.features.dtype, what)
     head = grow_head(settings, objective, view.targets(), depth, features, head_seed)
     policy: str = settings.head
     if head is not None:
@@ -150,7 +150,7 @@ def _moved(
     settings: Settings, view: View, depth: int, stages: Sequence[Stage]
 ) -> tuple[tuple[keras.Layer, ...], Shape, str]:
     """Copies of the blocks that train along with the newest; shape and type of their output."""
-    shape, dtype, lowest = view.shape, view.dtype, settings.policy.lowest(depth)
+    shape, dtype, lowest = view.features.shape, view.features.dtype, settings.policy.lowest(depth)
     moved = []
     for block in path(stages)[lowest - 1 :] if lowest < depth else ():
         layer, shape = duplicate(block.layer, shape, dtype)
@@ -182,11 +182,11 @@ def sprout_predictor(
 
     Its block does nothing: what the stage trained is behind the features, out of reach.
     """
-    nothing = keras.layers.Identity()
-    attach(nothing, view.shape, view.dtype, "The features")
-    head = grow_head(settings, settings.predictor, view.targets(), depth, view.shape, seed)
+    nothing, shape, dtype = keras.layers.Identity(), view.features.shape, view.features.dtype
+    attach(nothing, shape, dtype, "The features")
+    head = grow_head(settings, settings.predictor, view.targets(), depth, shape, seed)
     assert head is not None
-    attach_head(head, view.shape, view.dtype, view.targets(), settings.predictor, seed)
+    attach_head(head, shape, dtype, view.targets(), settings.predictor, seed)
     optimizer = slowed(settings.optimizer(depth), slower)
     return Sprout(
         depth=depth,

@@ -18,11 +18,12 @@ from layerwise.history import StopReason
 from layerwise.objectives import compared, finish, name_of, predicts_targets
 from layerwise.progress import Listener
 from layerwise.training._collapse import MESSAGE, has_collapsed
+from layerwise.training._lazy_features import UnusableFeaturesError
 from layerwise.training._outcome import Outcome
 from layerwise.training._replica import Replica, predictor_metrics
 from layerwise.training._sprout import Sprout, sprout_predictor, stage_problem
 from layerwise.training._trained import Job, trained
-from layerwise.training._view import UnusableFeaturesError, View
+from layerwise.training._view import View
 
 _RETRIES = 3
 
@@ -33,7 +34,7 @@ def train_stage(replica: Replica, depth: int, journal: Journal, listen: Listener
     What an earlier session has done already is taken from the journal. A stage that diverges
     ends the replicate, unless it is to be tried again at half the learning rate.
     """
-    replica.view.advance(replica.below(depth))
+    replica.view.features.advance(replica.below(depth))
     tries = 1 + _RETRIES * (replica.settings.on_divergence == "retry")
     for number in range(tries):
         outcome = _Attempt(replica, depth, number, journal, listen).outcome()
@@ -162,7 +163,7 @@ class _Attempt:
         broken = result.stop_reason == StopReason.DIVERGED
         scores = {} if broken or scored else self._scores(problem(), view, result.epochs)
         if view is not replica.view:
-            view.close()
+            view.features.close()
         renamed = {
             split: {_renamed(name): value for name, value in values.items()}
             for split, values in scores.items()

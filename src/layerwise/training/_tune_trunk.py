@@ -18,12 +18,13 @@ from layerwise.growth import Frozen, Stage, attach, duplicate, path
 from layerwise.history import StopReason
 from layerwise.progress import Listener, PhaseStarted
 from layerwise.training._head import attach_head, grow_head, inherit
+from layerwise.training._lazy_features import UnusableFeaturesError
 from layerwise.training._network import network
 from layerwise.training._phases import Whole, train_in_phases
 from layerwise.training._replica import Replica
 from layerwise.training._sprout import sprout_predictor, stage_problem
 from layerwise.training._trained import Job, trained
-from layerwise.training._view import UnusableFeaturesError, View
+from layerwise.training._view import View
 from layerwise.training._whole import score
 
 
@@ -62,7 +63,7 @@ def _trunk(
     settings, objective = replica.settings, replica.settings.objective(depth)
     blocks, shape, dtype = _copies(replica, view, depth)
     trunk = keras.Sequential(blocks)
-    attach(trunk, view.shape, view.dtype, "The trunk")
+    attach(trunk, view.features.shape, view.features.dtype, "The trunk")
     seed = replica.seed(Stream.TRUNK)
     head = grow_head(settings, objective, view.targets(), depth, shape, seed)
     if head is not None:
@@ -105,7 +106,7 @@ def _trunk(
 
 def _copies(replica: Replica, view: View, depth: int) -> tuple[list[keras.Layer], Shape, str]:
     """Blocks that may move, the frozen ones stay as they are; shape and type of their output."""
-    shape, dtype, blocks = view.shape, view.dtype, []
+    shape, dtype, blocks = view.features.shape, view.features.dtype, []
     for frozen in path(replica.stages[:depth]):
         block, shape = duplicate(frozen.layer, shape, dtype)
         dtype = block.compute_dtype
@@ -118,7 +119,7 @@ def _classifier(
 ) -> tuple[Stage | None, float]:
     """The stage with a classifier or regressor trained as those beside the stages are."""
     settings, depth = replica.settings, stage.depth
-    view.advance(stage.blocks)
+    view.features.advance(stage.blocks)
     seed = replica.seed(Stream.CLASSIFIER, depth)
     grown = sprout_predictor(settings, view, depth, seed)
     job = Job(

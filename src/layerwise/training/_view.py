@@ -12,7 +12,7 @@ from layerwise._typing import Array, Shape
 from layerwise.datasets import Dataset, Split
 from layerwise.engine import Engine
 from layerwise.errors import InputError
-from layerwise.features import Features, Store
+from layerwise.features import Store
 from layerwise.growth import Decode, Frozen, Prefix, attach, duplicate
 from layerwise.objectives import (
     Objective,
@@ -22,20 +22,15 @@ from layerwise.objectives import (
     stage_target,
     takes,
 )
+from layerwise.training._lazy_features import LazyFeatures
 from layerwise.training._meter import Meter
-from layerwise.training._together import everywhere
-
-
-class UnusableFeaturesError(Exception):
-    """Features are not finite, so that no stage can train on them."""
 
 
 class View:
     """Cached features as `x`, and what the objective wants as `y`.
 
-    Features are computed when rows are asked for: a stage that is taken from its checkpoint
-    needs their shape alone. With `augment` none are cached: rows are the raw data, and `prefix`
-    is what every batch of them passes first.
+    With `augment` no features are cached: rows are the raw data, and `prefix` is what every batch
+    of them passes first.
 
     Args:
         data: the data set.
@@ -68,17 +63,9 @@ class View:
         self._views: list[str] = []
         first = self._raw if views is None else self._seen_as(views)
         origin = "" if store is None else f"{data.fingerprint}{views_name}{data.part}"
-        self._features = Features(first, store, origin)
-        self._engine, self._augment, self._meter = engine, augment, meter or Meter(engine)
-        self._cache_dtype = cache_dtype
-        self._passed: list[Frozen] = []
-        self._shapes: list[Shape] = []
-        """After each of them."""
-        some = next(iter(first.values())).x
-        self.shape: Shape = tuple(some.shape[1:])
-        """Of one sample's features."""
-        self.dtype = str(some.dtype)
-        """Of the features."""
+        meter = meter or Meter(engine)
+        self.features = LazyFeatures(first, store, origin, engine, meter, cache_dtype)
+        self._augment = augment
 
     @property
     def names(self) -> list[str]:
@@ -92,15 +79,14 @@ class View:
 
     def rows(self, name: str, objective: Objective) -> Split:
         """A split as the objective's loss gets it."""
-        if self._augment is None:
-            self._catch_up()
         raw = self.source(name, objective)
         target = stage_target(objective, raw.x, raw.y, self.targets())
         weight = raw.sample_weight if takes(objective, "sample_weight") else None
         if self._views:
-            seen: Any = {view: self._features[f"{name}/{view}"].x for view in self._views}
+            seen: Any = {view: self.features[f"{name}/{view}"] for view in self._views}
         else:
-            seen = self._features[name].x[: raw.here]
+            whole = self.features[name] if self._augment is None else self._raw[name].x
+            seen = whole[: raw.here]
         return Split(seen, target, weight, raw.whole)
 
     def _seen_as(self, views: Callable[[Split], Mapping[str, Array]]) -> dict[str, Split]:
@@ -119,18 +105,18 @@ class View:
 
     def check(self, objective: Objective, rows: Split) -> None:
         """Raise `InputError` where the objective cannot use rows of this view."""
-        coding = self._features.coding
+        coding = self.features.coding
         if coding is None or coding.span is None:
             check_values(objective, rows.x, rows.y)
             return
-        some = coding.extremes(tuple(n or 1 for n in self.shape))
+        some = coding.extremes(tuple(n or 1 for n in self.features.shape))
         seen = dict.fromkeys(self._views, some) if self._views else some
         check_values(objective, seen, rows.y)
 
     def prefix(self, seed: int) -> keras.Layer | None:
         """What every batch passes before the blocks that train; None where it passes nothing."""
         if self._augment is None:
-            coding = self._features.coding
+            coding = self.features.coding
             return None if coding is None else Decode(coding.span)
         shape, dtype, blocks = self._raw["train"].x.shape[1:], str(self._raw["train"].x.dtype), []
         augment = self._augment(seed)
@@ -141,7 +127,7 @@ class View:
                 f"Received: {augmented}. For crops of padded images take "
                 "`keras.layers.RandomTranslation`."
             )
-        for block in self._passed:
+        for block in self.features.blocks:
             layer, shape = duplicate(block.layer, shape, dtype)
             dtype = layer.compute_dtype
             blocks.append(layer)
@@ -149,64 +135,16 @@ class View:
 
     def targets(self) -> Targets:
         """What is predicted from these features."""
-        return targets_of(self.data, self.shape)
-
-    def advance(self, blocks: Sequence[Frozen]) -> None:
-        """See the output of these frozen blocks, from the lowest up, from now on.
-
-        Those that were passed before are among them.
-        """
-        for block in blocks[len(self._passed) :]:
-            self._passed.append(block)
-            seen = keras.KerasTensor((None, *self.shape), dtype=self.dtype)
-            output = block.layer.compute_output_spec(seen)
-            self.shape, self.dtype = tuple(output.shape[1:]), str(output.dtype)
-            self._shapes.append(self.shape)
+        return targets_of(self.data, self.features.shape)
 
     def beyond(self, blocks: Sequence[Frozen]) -> View:
         """A view of the output of these blocks, while this one stays where it is."""
         if self._augment is None:
-            self._catch_up()
+            self.features.catch_up()
         other = copy.copy(self)
-        other._features = self._features.fork()
-        other._passed, other._shapes = list(self._passed), list(self._shapes)
-        other.advance(blocks)
+        other.features = self.features.fork()
+        other.features.advance(blocks)
         return other
-
-    def _catch_up(self) -> None:
-        """Pass the features through the blocks that they have not passed yet."""
-        self._advance()
-        if self._passed:
-            self._meter.holds(sum(part.nbytes for part in self._features.parts))
-        if not everywhere(self._features.finite):
-            raise UnusableFeaturesError(
-                f"the features that the block of depth {self._features.depth} gives are not finite"
-            )
-
-    def _advance(self) -> None:
-        if len(self._passed) > self._features.depth:
-            ahead = self._passed[self._features.depth :]
-            self._features.recall([block.identity for block in ahead], dtype=self._cache_dtype)
-        for block in self._passed[self._features.depth :]:
-            shape, before = self._shapes[self._features.depth], self._features.parts
-            rows, one = sum(map(len, before)), before[0]
-            with self._meter.spent_on("caching"):
-                self._features.advance(
-                    self._engine.forward(block.layer),
-                    shape,
-                    block.identity,
-                    dtype=self._cache_dtype,
-                )
-            self._meter.passed(block, one.shape[1:], str(one.dtype), rows)
-            del before, one
-
-    def forget(self) -> None:
-        """Remove what an earlier session may have cached on the way: the run is finished."""
-        self._features.forget([block.identity for block in self._passed], dtype=self._cache_dtype)
-
-    def close(self) -> None:
-        """Remove what is cached here, for a view beyond another."""
-        self._features.close()
 
 
 def targets_of(data: Dataset, input_shape: Shape) -> Targets:

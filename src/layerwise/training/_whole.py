@@ -60,7 +60,7 @@ def score(replica: Replica, model: keras.Model, depth: int, split: Split) -> dic
         return settings.engine.evaluate(problem, split)
     view = View(replica.data, ["train", "test"], settings.engine)
     stages, objective = replica.stages[:depth], settings.objective(depth)
-    view.advance(path(stages)[:-1])
+    view.features.advance(path(stages)[:-1])
     head = stages[-1].head
     problem = Problem(
         block=stages[-1].block,
