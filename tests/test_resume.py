@@ -23,17 +23,16 @@ import layerwise
 from conftest import two_moons
 from layerwise import files, plots, report
 from layerwise._random import Stream, derive
-from layerwise.checkpoint import RunFolder, _journal, _pace
+from layerwise.checkpoint import _journal, _pace
 from layerwise.checkpoint._format import Checkpoint, read, write
 from layerwise.checkpoint._journal import KeptJournal, KeptWatch
-from layerwise.checkpoint._pages import Pages
 from layerwise.engine import Engine, Problem, Snapshot, UnstorableError, Watch, make_engine
 from layerwise.engine import _fit as fit_engine
 from layerwise.errors import DamagedError, DivergedError, InputError, RunLockedError
 from layerwise.files import _system
 from layerwise.growth import digest
 from layerwise.history import StopReason
-from layerwise.progress import EpochsDone, Event, Listener, Noted, RunFinished, StageFinished
+from layerwise.progress import Event, Listener, Noted, StageFinished
 from layerwise.training import _arguments, _facts, _run
 from stages import BLOCKS, Block, problem
 
@@ -1251,40 +1250,6 @@ def test_a_slow_disk_is_not_asked_often_again(monkeypatch: pytest.MonkeyPatch) -
         clock.now += 1
         watch.pause(Snapshot)
     assert np.diff(written).tolist() == pytest.approx([51, 51, 51], abs=1.01)
-
-
-def test_a_long_history_takes_a_small_share_of_the_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a thousand stages each is told before long, and none waits for the next to end."""
-    clock, cost = Clock(), [0.0]
-    monkeypatch.setattr(_pace, "time", clock)
-    monkeypatch.setattr(Pages, "listen", lambda self, event: None)
-    write = files.write_json
-
-    def slow(path: Path, value: Any) -> str:
-        took = 1e-4 * len(value["stages"])
-        clock.now, cost[0] = clock.now + took, cost[0] + took
-        return write(path, value)
-
-    monkeypatch.setattr(files, "write_json", slow)
-    folder, stages = RunFolder(tmp_path), []
-
-    def shown() -> int:
-        return len(json.loads((tmp_path / "history.json").read_text())["stages"])
-
-    for depth in range(1, 1001):
-        clock.now += 0.04
-        stages.append({"depth": depth})
-        folder.listen(StageFinished({"stages": list(stages)}))
-        assert depth > 1 or shown() == 1
-    assert 0 < cost[0] < 0.03 * (clock.now - 1000)
-    assert 700 < shown() < 1000
-    clock.now += 10
-    folder.listen(EpochsDone(1, {}))
-    assert shown() == 1000
-    folder.listen(RunFinished({"stages": [*stages, {"depth": 1001}]}, ""))
-    assert shown() == 1001
 
 
 def test_the_newest_state_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from layerwise import files
-from layerwise.errors import RunLockedError
 from layerwise.history import finite
 from layerwise.progress import (
     EpochsDone,
@@ -98,8 +97,7 @@ class EventLog:
 
     def _write(self, told: Mapping[str, Any]) -> None:
         assert self._lock is not None
-        if self._lock.lost:
-            raise RunLockedError(f"{self._folder} has another owner now: nothing more is written.")
+        self._lock.refuse_where_lost()
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         head = {"event": told["event"], "time": now, "session": self._session}
         line = json.dumps(finite({**head, **told}), allow_nan=False)

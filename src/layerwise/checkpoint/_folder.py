@@ -16,15 +16,15 @@ import keras
 from layerwise import files
 from layerwise.checkpoint._difference import compare
 from layerwise.checkpoint._events import EventLog
+from layerwise.checkpoint._history_file import HISTORY, HistoryFile
 from layerwise.checkpoint._journal import Journal, KeptJournal
 from layerwise.checkpoint._network import EXITS, keep_network
-from layerwise.checkpoint._pace import Pace
 from layerwise.checkpoint._pages import DEPTH, PICTURES, REPORT, Pages
 from layerwise.checkpoint._sums import is_whole, read_sums, write_sums
 from layerwise.errors import DamagedError, InputError
-from layerwise.progress import Event, Listener, Noted, RunFinished, StageFinished
+from layerwise.progress import Event, Listener, Noted
 
-RUN, HISTORY, MODEL = "run.json", "history.json", "model.keras"
+RUN, MODEL = "run.json", "model.keras"
 ARTEFACTS = (RUN, HISTORY, MODEL, DEPTH, REPORT)
 PREPARATION = "preparation.json"
 """Of a run on a table or images alone: what turns them into the network's inputs."""
@@ -116,9 +116,7 @@ class RunFolder:
         self._pages = Pages(path)
         self._more: tuple[str, ...] = ()
         self._log = EventLog(path)
-        # The history of a thousand stages takes longer to write than one more takes to train.
-        self._pace = Pace(0.0, at_once=True)
-        self._untold: Mapping[str, Any] | None = None
+        self._history = HistoryFile(path)
 
     @contextmanager
     def opened(
@@ -171,7 +169,11 @@ class RunFolder:
             self._log.open(lock)
             self._pages.facts = self._facts
             run = files.digest_json(self._facts)
-            yield KeptJournal(self.path / "checkpoints", run, every, listen, lock)
+            self._history.open(lock)
+            try:
+                yield KeptJournal(self.path / "checkpoints", run, every, listen, lock)
+            finally:
+                self._history.close()
 
     @property
     def how_to_resume(self) -> str:
@@ -220,12 +222,7 @@ class RunFolder:
 
     def listen(self, event: Event) -> None:
         """Write what an event brings."""
-        if isinstance(event, StageFinished | RunFinished):
-            self._untold = event.history
-        if self._untold is not None and (self._pace.due or isinstance(event, RunFinished)):
-            with self._pace.taken():
-                files.write_json(self.path / HISTORY, self._untold)
-            self._untold = None
+        self._history.listen(event)
         self._pages.listen(event)
         self._log.listen(event)
 

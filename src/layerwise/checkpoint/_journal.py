@@ -13,7 +13,7 @@ from layerwise.checkpoint._difference import where_they_differ
 from layerwise.checkpoint._format import Checkpoint, read, write
 from layerwise.checkpoint._pace import Pace
 from layerwise.engine import Snapshot, UnstorableError, Watch
-from layerwise.errors import DamagedError, InputError, RunLockedError, UnknownFormatError
+from layerwise.errors import DamagedError, InputError, UnknownFormatError
 from layerwise.progress import EpochsDone, Listener, Noted
 
 _GENERATIONS = ("current-a", "current-b")
@@ -147,11 +147,7 @@ class KeptJournal(Journal):
         seconds: float,
     ) -> None:
         checkpoint = Checkpoint(name, self._run, plan, below, self._serial, seconds, snapshot)
-        if self._lock.lost:
-            raise RunLockedError(
-                f"{self._folder.parent} has another owner now: this process was silent for so "
-                "long that it was taken for dead. Nothing more is written from here."
-            )
+        self._lock.refuse_where_lost()
         with signals.deferred():
             write(self._folder / folder, checkpoint)
 
@@ -197,7 +193,7 @@ class KeptWatch(RunWatch):
     ) -> None:
         super().__init__(listen, 0.0 if start is None else start.seconds)
         self.start = None if start is None else start.snapshot
-        self._write_down, self._pace = write_down, Pace(every)
+        self._write_down, self._pace = write_down, Pace(every, forgives=False)
         self._take: Callable[[], Snapshot] | None = None
 
     def pause(self, take: Callable[[], Snapshot]) -> None:

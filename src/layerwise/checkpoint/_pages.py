@@ -11,8 +11,9 @@ from layerwise.checkpoint._pace import Pace
 from layerwise.progress import Event, RunFinished, RunStarted, StageFinished
 
 DEPTH, REPORT, PICTURES = "depth.svg", "report.html", "pictures.json"
-EVERY = 30.0
-"""Seconds between two drawings of a run that goes on, at the least; they come between stages."""
+EVERY, _MOST = 30.0, 600.0
+"""Seconds between two drawings of a run that goes on, which come between its stages: at the least,
+and however long one takes."""
 
 
 class Pages:
@@ -25,7 +26,7 @@ class Pages:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._pictures: dict[str, str] = {}
-        self._pace = Pace(EVERY)
+        self._pace = Pace(EVERY, most=_MOST)
         self.facts: Mapping[str, Any] = {}
         """What `run.json` says."""
 

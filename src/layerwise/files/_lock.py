@@ -194,6 +194,14 @@ class RunLock:
         """Raise `RunLockedError` where an owner lives, without becoming one: a cheap first look."""
         _refuse_where_alive(self.folder, _locks(self.folder).values())
 
+    def refuse_where_lost(self) -> None:
+        """Raise `RunLockedError` where this process may not write any more."""
+        if self.lost:
+            raise RunLockedError(
+                f"{self.folder} has another owner now: this process was silent for so long that it "
+                "was taken for dead. Nothing more is written from here."
+            )
+
     def acquire(self) -> None:
         """Become the owner, or raise at once.
 
