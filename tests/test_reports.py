@@ -11,6 +11,7 @@ import pytest
 from keras import layers
 
 import layerwise
+from layerwise import files
 from layerwise.checkpoint import _pages
 from layerwise.errors import DamagedError, InputError
 from layerwise.service import compare, write_report
@@ -185,6 +186,40 @@ def test_a_damaged_history_is_not_drawn(run: Path, tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match=r"history\.json.* is damaged"):
         write_report(copy, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("run.json", "findings", {"columns": 5}),
+        ("run.json", "data", {"name": 7}),
+        ("run.json", "data", None),
+        ("history.json", "fine_tune", {"kept": 1}),
+        ("history.json", "baseline", ["<script>"]),
+        ("history.json", "diagnostics", {"confusion": 3}),
+        ("history.json", "monitor", 5),
+    ],
+)
+def test_a_record_of_another_form_is_told_of(
+    run: Path, tmp_path: Path, name: str, key: str, value: Any
+) -> None:
+    """Its hash is right: somebody else has written it, or another version."""
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    told = json.loads((copy / name).read_text())
+    (copy / name).write_text(json.dumps({**told, key: value}))
+    sums = {file: files.digest_file(copy / file) for file in ("run.json", "history.json")}
+    lines = (copy / "SHA256SUMS").read_text().splitlines(True)
+    rest = [line for line in lines if line.split()[1] not in sums]
+    (copy / "SHA256SUMS").write_text("".join([f"{v}  {k}\n" for k, v in sums.items()] + rest))
+    page = tmp_path / "page.html"
+    for command in (["report", copy], ["compare", run, copy]):
+        ended = call(*command, "--out", page)
+        if command[0] == "report" or ended.code:
+            assert_refused(ended, "not of the form that layerwise writes")
+            assert not page.exists()
 
 
 def test_a_history_without_stages_has_no_page(run: Path, tmp_path: Path) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from jinja2 import TemplateError
 
 from layerwise import depth as depths
 from layerwise import files, report
 from layerwise.checkpoint import PICTURES, RunFolder, draw, read_finished
-from layerwise.errors import DamagedError, InputError
+from layerwise.errors import DamagedError, InputError, LayerwiseError
 from layerwise.history import History
 from layerwise.report import RunComparison
 from layerwise.service._out import check_out
 
 _LIMIT = 64 << 20
+_OF_ANOTHER_FORM = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
 
 
 def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
@@ -52,13 +56,13 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     else:
         file = Path(out)
     check_out(file, (".html",))
-    finished = History.from_json(json.dumps(history))
-    said = (
-        depths.explain(finished)
-        if finished.selected_depth is not None
-        else "The run has not finished."
-    )
-    _, page = draw(history, facts, said, _pictures(folder) if sealed else {})
+    pictures = _pictures(folder) if sealed else {}
+    with _as_layerwise_writes(folder):
+        finished = History.from_json(json.dumps(history))
+        said = "The run has not finished."
+        if finished.selected_depth is not None:
+            said = depths.explain(finished)
+        _, page = draw(history, facts, said, pictures)
     files.write_text(file, page)
     return file
 
@@ -84,9 +88,11 @@ def compare(run_dirs: Sequence[str | Path], out: str | Path | None = None) -> Ru
     if out is not None:
         check_out(Path(out), (".html",))
     runs = [(str(folder), *_read(Path(folder))[:2]) for folder in run_dirs]
-    if out is not None:
-        files.write_text(Path(out), report.compare_page(runs))
-    return report.compare_runs(runs)
+    with _as_layerwise_writes(*map(Path, run_dirs)):
+        found, page = report.compare_runs(runs), None if out is None else report.compare_page(runs)
+    if out is not None and page is not None:
+        files.write_text(Path(out), page)
+    return found
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
@@ -107,6 +113,21 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
     if not history["stages"]:
         raise InputError(f"No stage of the run in {folder} is finished yet.")
     return facts, history, damaged is not None
+
+
+@contextmanager
+def _as_layerwise_writes(*folders: Path) -> Iterator[None]:
+    """Around what reads records: one that is whole may still not be of ours."""
+    try:
+        yield
+    except LayerwiseError:
+        raise
+    except (*_OF_ANOTHER_FORM, TemplateError) as error:
+        where = " or ".join(str(folder) for folder in folders)
+        raise DamagedError(
+            f"run.json or history.json of {where} is not of the form that layerwise writes: "
+            f"{type(error).__name__}, {error}."
+        ) from error
 
 
 def _pictures(folder: Path) -> Mapping[str, str]:
