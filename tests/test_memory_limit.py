@@ -147,6 +147,49 @@ def test_a_bad_number_in_a_mapped_array_is_found(
         Dataset.from_arrays(np.load(tmp_path / "x.npy", mmap_mode="r"), y)
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_rows_become_numbers_chunk_by_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: bool
+) -> None:
+    """By several threads, each row in its own place; an error in one of them is raised."""
+    monkeypatch.setattr("layerwise.datasets._mapped._CHUNK_BYTES", 1000)
+    x = np.random.default_rng(0).integers(0, 256, (4001, 3, 5), dtype="uint8")
+    np.save(tmp_path / "x.npy", x)
+    rows = np.load(tmp_path / "x.npy", mmap_mode="r") if on_disk else x
+
+    def third(some: np.ndarray, out: np.ndarray) -> None:
+        np.divide(some, 3, out=out, dtype=np.float32)
+
+    ours = _mapped.changed(rows, np.float32, third)
+    assert is_mapped(ours) == on_disk
+    np.testing.assert_array_equal(ours, np.divide(x, 3, dtype=np.float32))
+
+    def broken(some: np.ndarray, out: np.ndarray) -> None:
+        if (some == x[3990]).all(axis=(1, 2)).any():
+            raise InputError("row 3990")
+
+    with pytest.raises(InputError, match="row 3990"):
+        _mapped.changed(rows, np.float32, broken)
+
+
+@on_jax
+def test_rows_in_memory_are_not_copied_and_mapped_ones_are(tmp_path: Path) -> None:
+    """Who cuts a file short while a program reads it would end the process."""
+    import jax
+
+    from layerwise.datasets import Split
+    from layerwise.engine._rows import on_device
+
+    x = aligned((100, 16), np.dtype("float32"))
+    x[:] = table(100)[0]
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for rows, same in ((x, jax.default_backend() == "cpu"), (mapped, False)):
+        [array] = jax.tree.leaves(on_device(Split(rows)))
+        assert (array.unsafe_buffer_pointer() == rows.ctypes.data) == same
+        np.testing.assert_array_equal(array, rows)
+
+
 def test_marked_rows_of_a_mapped_array_are_taken_out(tmp_path: Path) -> None:
     x, y = table(300, 5)
     y[::3] = -1

@@ -51,13 +51,15 @@ def taken(array: NDArray[Any], rows: NDArray[Any], limit: int | None = None) -> 
     """A copy of some rows; on disk if the array is."""
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows
     shape = (len(rows), *array.shape[1:])
-    size = len(rows) * array[:1].nbytes
-    if not (is_mapped(array) or _on_disk(size, limit)) or array.dtype.hasobject:
+    if array.dtype.hasobject:
         return array[rows]
     out = empty(shape, array.dtype, limit, mapped=is_mapped(array))
-    for part in slices(out):
+
+    def fill(part: slice) -> None:
         # NumPy writes into a map through a copy, unless it is told what to do beyond the end.
         np.take(array, rows[part], axis=0, out=out[part], mode="clip")
+
+    _by_threads(fill, out)
     return _done(out, array)
 
 
@@ -77,19 +79,21 @@ def cast(array: NDArray[Any], dtype: Any, limit: int | None = None) -> NDArray[A
 
 
 def changed(
-    array: NDArray[Any], dtype: Any, change: Callable[[NDArray[Any]], NDArray[Any]]
+    array: NDArray[Any], dtype: Any, change: Callable[[NDArray[Any], NDArray[Any]], object]
 ) -> NDArray[Any]:
     """What becomes of all rows, some megabytes at a time; on disk if the array is.
 
-    By a few threads: most of the time the system gets new memory ready, page by page.
+    Args:
+        array: the rows.
+        dtype: of what becomes of them.
+        change: from some rows, and where to write what becomes of them.
     """
     out = empty(array.shape, dtype, mapped=is_mapped(array))
 
     def fill(part: slice) -> None:
-        out[part] = change(array[part])
+        change(array[part], out[part])
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(fill, slices(array)))
+    _by_threads(fill, array)
     return _done(out, array)
 
 
@@ -123,6 +127,18 @@ def looked_through(array: NDArray[Any], look: Callable[[NDArray[Any]], T]) -> li
     said = [look(array[part]) for part in slices(array)]
     forget_pages(array)
     return said
+
+
+def _by_threads(fill: Callable[[slice], None], array: NDArray[Any]) -> None:
+    """Fill all slices of an array, some at a time.
+
+    Most of the time the system gets new memory ready, page by page; it does so for every thread.
+    """
+    if array.nbytes <= _CHUNK_BYTES:
+        fill(slice(0, len(array)))
+        return
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(fill, slices(array)))
 
 
 def _done(out: NDArray[Any], *sources: NDArray[Any]) -> NDArray[Any]:

@@ -26,6 +26,8 @@ def is_narrow(equation: core.JaxprEqn) -> bool:
     left, right = (operand.shape for operand in operands)
     if equation.params["dimension_numbers"] != _ROWS or len(left) != 2 or len(right) != 2:
         return False
+    if equation.params["out_sharding"] is not None:
+        return False
     few, many = sorted((left[1], right[1]))
     return bool(few * _FEWER <= many and few <= left[0])
 
@@ -35,4 +37,6 @@ def narrow_product(left: Any, right: Any, **parameters: Any) -> Any:
     barrier: Any = lax.optimization_barrier
     if left.shape[1] <= right.shape[1]:
         return barrier(lax.dot_general_p.bind(left, right, **parameters))
+    if isinstance(parameters["precision"], tuple):
+        parameters["precision"] = parameters["precision"][::-1]
     return lax.transpose(barrier(lax.dot_general_p.bind(right, left, **parameters)), (1, 0))

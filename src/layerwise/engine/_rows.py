@@ -20,7 +20,7 @@ from layerwise.engine._order import EpochOrder, order, row_bytes
 from layerwise.engine._problem import Problem
 from layerwise.engine._program import Program, window_of
 from layerwise.engine._reader import Reader
-from layerwise.memory import forget_pages
+from layerwise.memory import forget_pages, is_mapped
 
 
 class Rows(Protocol):
@@ -192,5 +192,10 @@ def batches_of(split: Split, batch_size: int, piece_bytes: int) -> int:
 
 
 def on_device(split: Split) -> Data:
-    """All rows of a split; on a CPU the arrays themselves where they are aligned, not copies."""
-    return jax.device_put(split.tree())
+    """All rows of a split; on a CPU the arrays themselves where they are aligned, not copies.
+
+    But of a file a copy: who cuts it short while a program reads would end this process.
+    """
+    return jax.tree.map(
+        lambda rows: jnp.asarray(rows) if is_mapped(rows) else jax.device_put(rows), split.tree()
+    )
