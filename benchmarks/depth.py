@@ -1,9 +1,11 @@
 """Seconds and peak memory of each stage, from 1 layer to 100: ours and the tutorial loop.
 
     python benchmarks/depth.py --layers 100 --tutorial-layers 20
+    python benchmarks/depth.py --only ours --layers 1000 --folder
 
 The same work a stage: 4,000 rows of 128 numbers, blocks of 128 units, 5 epochs of batches of 50.
-Peak memory is the most that the process has held so far, less what it held before stage 1.
+Peak memory is the most that the process has held so far, less what it held before stage 1. With
+`--folder` ours keeps a run folder as the command line does: checkpoints, history, log.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROWS, WIDTH, EPOCHS, BATCH = 4000, 128, 5, 50
@@ -34,7 +37,7 @@ def data():
     return x, (x[:, :2].sum(axis=1) > 0).astype("int32")
 
 
-def ours(layers: int) -> list[tuple[float, float]]:
+def ours(layers: int, folder: str | None) -> list[tuple[float, float]]:
     """`layerwise.train`; the marks are set where it asks for the next block."""
     import layerwise  # isort: skip - it chooses the backend, so it goes first
     import keras
@@ -48,7 +51,7 @@ def ours(layers: int) -> list[tuple[float, float]]:
     x, y = data()
     layerwise.train(
         x, y, block=block, epochs=EPOCHS, batch_size=BATCH, max_depth=layers, verbose=0,
-        depth_rule=layerwise.FixedDepth(),
+        depth_rule=layerwise.FixedDepth(), run_dir=folder and f"{folder}/run",
     )  # fmt: skip
     # The last mark belongs to what follows growth; every stage but the last has two.
     return marks
@@ -96,9 +99,11 @@ if __name__ == "__main__":
     parser.add_argument("--layers", type=int, default=100)
     parser.add_argument("--tutorial-layers", type=int, default=20)
     parser.add_argument("--only", choices=["ours", "tutorial"])
+    parser.add_argument("--folder", action="store_true")
     options = parser.parse_args()
     if options.only == "ours":
-        show("ours", ours(options.layers + 1))
+        with tempfile.TemporaryDirectory() as folder:
+            show("ours", ours(options.layers + 1, folder if options.folder else None))
     elif options.only == "tutorial":
         show("tutorial loop", tutorial(options.tutorial_layers + 1))
     else:
