@@ -291,6 +291,25 @@ def test_a_class_is_refused(given):
         blocks_from(given, (3,), "float32")
 
 
+class Alike(layers.Dense):
+    """Equal to every other of its kind, so that Python takes its hash away."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Alike)
+
+
+def test_a_block_need_not_have_a_hash() -> None:
+    """Blocks are told apart by which object they are, not by what they compare equal to."""
+    assert Alike.__hash__ is None
+    made = blocks_from(lambda depth: Alike(3), (4,), "float32")
+    first, second = made(1, seed=0), made(2, seed=1)
+    assert first == second
+    again = blocks_from(lambda depth: first, (4,), "float32")
+    again(1, seed=0)
+    with pytest.raises(InputError, match="the same layer object again for depth 2"):
+        again(2, seed=1)
+
+
 def test_the_same_layer_twice_is_refused():
     shared, other = layers.Dense(4), layers.Dense(4)
     blocks = blocks_from(lambda depth: other if depth == 2 else shared, (3,), "float32")

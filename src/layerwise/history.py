@@ -296,6 +296,4 @@ class History:
             raise InputError(complaint("metric", expected, metric))
         return plots.learning_curves(self.to_dict(), metric, ax)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """The same as `plot_depth`."""
-        return self.plot_depth(ax)
+    plot = plot_depth

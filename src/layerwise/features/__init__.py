@@ -1,6 +1,7 @@
 """The trunk's outputs for every split: what the next stage trains on, computed once.
 
-`_features` passes the splits through block after block; `_memory` and `_disk` are the two places
+`_features` passes the splits through block after block, so many rows at a time as `_chunks` says;
+`_shelf` knows under which keys a store has them; `_memory` and `_disk` are the two places
 where the outputs may lie, with the face that `_store` fixes, and `_within` chooses between them by
 a memory limit; `_entry` is the format on disk, `_coding` what has fewer bits.
 """

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
-from layerwise.features._chunks import CHUNK_BYTES, rows_at_a_time
+from layerwise.features import _chunks
+from layerwise.features._chunks import rows_at_a_time
 from layerwise.features._coding import Coding
 from layerwise.features._memory import Memory
 from layerwise.features._passing import passing
@@ -37,7 +38,9 @@ class Features:
         # The longest split is part of the key: with the shapes it decides how many rows pass at a
         # time, and other numbers of rows may give other last bits.
         self._longest = max((split.here for split in self._splits.values()), default=0)
-        self._shelf = Shelf(store or Memory(), origin, self._splits, CHUNK_BYTES, self._longest)
+        self._shelf = Shelf(
+            store or Memory(), origin, self._splits, _chunks.CHUNK_BYTES, self._longest
+        )
         self.passed = Passed()
         """The blocks that these features have passed."""
         self._keys: dict[str, str] = {}

@@ -19,5 +19,6 @@ from layerwise.growth._prefix import Decode as Decode
 from layerwise.growth._prefix import Prefix as Prefix
 from layerwise.growth._stage import Stage as Stage
 from layerwise.growth._stage import audit as audit
+from layerwise.growth._stage import digest_of as digest_of
 from layerwise.growth._stage import path as path
 from layerwise.growth._stage import stitch as stitch

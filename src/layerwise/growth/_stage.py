@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,14 @@ def path(stages: Sequence[Stage]) -> list[Frozen]:
         for depth, block in enumerate(stage.blocks, stage.depth - len(stage.blocks) + 1):
             newest[depth] = block
     return [newest[depth] for depth in sorted(newest)]
+
+
+def digest_of(stages: Sequence[Stage]) -> str:
+    """SHA-256 over the digests of the blocks of all these stages; empty for none."""
+    if not stages:
+        return ""
+    every = " ".join(stage.digest for stage in stages)
+    return hashlib.sha256(every.encode()).hexdigest()
 
 
 def audit(stages: Sequence[Stage]) -> None:

@@ -21,7 +21,7 @@ class UnusableFeaturesError(Exception):
 
 
 class LazyFeatures:
-    """Features that pass frozen blocks when rows are asked for.
+    """Features that pass frozen blocks when somebody wants their rows, and says so by `catch_up`.
 
     A stage that is taken from its checkpoint needs their shape alone.
 
@@ -34,7 +34,7 @@ class LazyFeatures:
         cache_dtype: what features are stored as; None as the blocks give them.
 
     Attributes:
-        blocks: those that are passed, or will be when rows are asked for, from the lowest up.
+        blocks: those that are passed, or will be by `catch_up`, from the lowest up.
         shape: of one sample after them.
         dtype: after them.
     """
@@ -63,8 +63,7 @@ class LazyFeatures:
         return self._features.coding
 
     def __getitem__(self, name: str) -> Array:
-        """The rows of a split, after all blocks."""
-        self.catch_up()
+        """The rows of a split, after the blocks that `catch_up` has passed."""
         return self._features[name].x
 
     def advance(self, blocks: Sequence[Frozen]) -> None:

@@ -12,6 +12,7 @@ import keras
 from layerwise.checkpoint import Journal
 from layerwise.engine import Problem, Result
 from layerwise.finetune import FineTune
+from layerwise.growth import digest_of
 from layerwise.history import StopReason
 from layerwise.optimizers import at_rate, fresh, slowed_by_variable
 from layerwise.progress import Listener
@@ -97,7 +98,7 @@ def train_in_phases(
                     **described_tuning(spec),
                     **whole.plan,
                 },
-                below=replica.trunk(depth),
+                below=digest_of(replica.stages[:depth]),
                 layers=whole.layers,
                 problem=ready(problem),
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 from layerwise._random import Stream, derive
@@ -52,34 +51,35 @@ class Replica:
         self.diverged = False
         self._splits = ["train", "validation", *["test"] * settings.score_test_each_stage]
         self.meter = meter or Meter(settings.engine)
-        self.view = View(
-            data,
-            self._splits,
-            settings.engine,
-            store,
-            settings.augment,
-            meter=self.meter,
-            cache_dtype=settings.cache_dtype,
-        )
-        if has_views(settings.objective(1)):
-            self.view = self._on_views(store)
+        self.view = self._first_view()
         self.stage_bytes = 0
         self._prepared: tuple[Sprout, Problem] | None = None
         self._columns: dict[float, Column] = {}
 
-    def _on_views(self, store: Store | None) -> View:
-        """The data as the objective wants to see them."""
-        objective, seed = self.settings.objective(1), self.seed(Stream.VIEWS)
-        targets = self.view.targets()
+    def _first_view(self) -> View:
+        """The data as they are, or as the objective wants to see them."""
+        settings, objective = self.settings, self.settings.objective(1)
+        plain = View(
+            self.data,
+            self._splits,
+            settings.engine,
+            self._store,
+            settings.augment,
+            meter=self.meter,
+            cache_dtype=settings.cache_dtype,
+        )
+        if not has_views(objective):
+            return plain
+        seed, targets = self.seed(Stream.VIEWS), plain.targets()
         return View(
             self.data,
             self._splits,
-            self.settings.engine,
-            store,
+            settings.engine,
+            self._store,
             views=lambda split: views_of(objective, split.x, split.y, targets, seed),
             views_name=f" {objective!r} {seed}",
             meter=self.meter,
-            cache_dtype=self.settings.cache_dtype,
+            cache_dtype=settings.cache_dtype,
         )
 
     def after(self, stage: Stage) -> View:
@@ -99,13 +99,6 @@ class Replica:
     def seed(self, stream: Stream, *path: int) -> int:
         """The seed of one of this network's random streams."""
         return derive(self.settings.seed, stream, self.index, *path)
-
-    def trunk(self, depth: int) -> str:
-        """SHA-256 over the digests of the frozen blocks up to a depth; empty for none."""
-        if not depth:
-            return ""
-        every = " ".join(stage.digest for stage in self.stages[:depth])
-        return hashlib.sha256(every.encode()).hexdigest()
 
     def below(self, depth: int) -> list[Frozen]:
         """The blocks below those that the stage of this depth trains."""

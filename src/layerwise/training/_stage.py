@@ -13,7 +13,7 @@ import numpy as np
 from layerwise._random import Stream
 from layerwise.checkpoint import Journal
 from layerwise.engine import Problem, Result
-from layerwise.growth import Frozen, Stage, audit
+from layerwise.growth import Frozen, Stage, audit, digest_of
 from layerwise.history import StopReason
 from layerwise.objectives import compared, finish, name_of, predicts_targets
 from layerwise.progress import Listener
@@ -119,7 +119,7 @@ class _Attempt:
         job = Job(
             name=name,
             plan=plan,
-            below=self.replica.trunk(self.depth - 1),
+            below=digest_of(self.replica.stages[: self.depth - 1]),
             layers={"block": grown.block, "head": grown.head},
             problem=problem,
         )

@@ -25,7 +25,7 @@ class Job:
     Attributes:
         name: of no other training of the run.
         plan: what it trains with, to be compared by a resume.
-        below: digests of the frozen blocks that it stands on.
+        below: digest of the frozen blocks that it stands on.
         layers: what it moves, by name.
         problem: makes the problem; called only where there is something left to train.
     """

@@ -79,6 +79,8 @@ class View:
 
     def rows(self, name: str, objective: Objective) -> Split:
         """A split as the objective's loss gets it."""
+        if self._augment is None:
+            self.features.catch_up()
         raw = self.source(name, objective)
         target = stage_target(objective, raw.x, raw.y, self.targets())
         weight = raw.sample_weight if takes(objective, "sample_weight") else None
