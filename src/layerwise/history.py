@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from layerwise.errors import InputError, complaint
@@ -204,7 +205,7 @@ class History:
             "test": self.test,
             **{name: told for name, told in optional.items() if told is not None},
         }
-        return {**finite(told), "stages": [stage.shared for stage in self.stages]}
+        return {**finite(told), "stages": list(map(attrgetter("shared"), self.stages))}
 
     def summary(self) -> dict[str, Any]:
         """`to_dict` without the curves: what `--json` prints."""

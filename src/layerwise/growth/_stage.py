@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 
@@ -33,7 +34,7 @@ class Stage:
         """The newest of its blocks."""
         return self.blocks[-1].layer
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digests of its blocks."""
         return " ".join(block.digest for block in self.blocks)
@@ -50,11 +51,10 @@ def path(stages: Sequence[Stage]) -> list[Frozen]:
 
     A block that several stages trained is taken as the last of them left it.
     """
-    newest: dict[int, Frozen] = {}
+    blocks: list[Frozen] = []
     for stage in stages:
-        for depth, block in enumerate(stage.blocks, stage.depth - len(stage.blocks) + 1):
-            newest[depth] = block
-    return [newest[depth] for depth in sorted(newest)]
+        blocks[stage.depth - len(stage.blocks) :] = stage.blocks
+    return blocks
 
 
 def digest_of(stages: Sequence[Stage]) -> str:
