@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -23,6 +24,9 @@ import numpy as np
 import pytest
 
 from layerwise.datasets import Dataset
+
+# As the command line has it: looking for garbage among Keras' million objects takes its time.
+gc.set_threshold(50_000)
 
 
 @pytest.fixture(autouse=True)
