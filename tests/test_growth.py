@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import random
 import weakref
 
@@ -23,6 +24,7 @@ from layerwise.growth import (
     copy_layer,
     copy_weights,
     digest,
+    digest_of,
     duplicate,
     layer_key,
     stitch,
@@ -598,6 +600,18 @@ def test_a_layer_of_the_users_own_is_kept_as_it_is():
     gc.collect()
     assert id(kept.layer) == layer
     assert kept.identity == ""
+
+
+def test_the_digest_of_stages_tells_their_blocks_and_their_order():
+    """What a checkpoint stands on: another block anywhere below makes another digest."""
+    blocks = [built(layers.Dense(3, name=f"dense_{i}")) for i in range(3)]
+    every = [digest_of(frozen(*some)) for some in itertools.permutations(blocks, 3)]
+    every += [digest_of(frozen(*blocks[:n])) for n in range(3)]
+    assert len(set(every)) == 9
+    assert digest_of([]) == ""
+    again = digest_of(frozen(*blocks))
+    blocks[0].kernel.assign(blocks[0].kernel + 1)
+    assert digest_of(frozen(*blocks)) != again == every[0]
 
 
 def test_nothing_to_audit_is_fine():
