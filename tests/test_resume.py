@@ -34,6 +34,7 @@ from layerwise.growth import digest
 from layerwise.history import StopReason
 from layerwise.progress import Event, Listener, Noted, StageFinished
 from layerwise.training import _arguments, _facts, _run
+from layerwise.training._replica import Replica
 from stages import BLOCKS, Block, problem
 
 on_jax = pytest.mark.skipif(keras.backend.backend() != "jax", reason="about the JAX engine")
@@ -1264,6 +1265,19 @@ def test_the_newest_state_is_written_once(monkeypatch: pytest.MonkeyPatch) -> No
     watch.moves()
     watch.flush()
     assert len(written) == 1
+
+
+def test_what_stood_on_another_stage_is_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage 1 is lost and comes out with other bits: stage 2 was trained on features of the old."""
+    layerwise.train(X, Y, run_dir="run", verbose=0, **arguments())
+    for lost in Path("run/checkpoints").glob("stage-0001-0*"):
+        files.remove(lost)
+    seed = Replica.seed
+    monkeypatch.setattr(Replica, "seed", lambda self, *path: seed(self, *path) + 1)
+    events: list[Event] = []
+    layerwise.resume("run", X, Y, verbose=0, listeners=events.append, **arguments())
+    notes = [event.text for event in events if isinstance(event, Noted)]
+    assert "What stage-0002-0 stands on has changed: it is trained again." in notes
 
 
 def test_a_quick_run_writes_nothing_inside_its_stages(sessions: Sessions) -> None:
