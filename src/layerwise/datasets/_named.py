@@ -111,9 +111,6 @@ def _standardized(data: Dataset, *, targets: bool = True) -> Dataset:
     """Mean 0 and spread 1 by the training rows alone, targets that are values included."""
     keep = data.classes is not None or not targets
 
-    def divided(rows: NDArray[Any], out: NDArray[Any]) -> None:
-        np.divide(rows, 255, out=out, dtype=np.float32)
-
     def scaled(split: Split | None) -> Split | None:
         if split is None:
             return None
