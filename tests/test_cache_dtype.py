@@ -142,7 +142,7 @@ def test_a_stage_trains_on_codes_as_on_what_they_stand_for(name: str, dtype: str
             head=grown.head,
             objective=grown.objective,
             targets=grown.targets,
-            train=replace(grown.train, x=rows),
+            train=replace(grown.train, stored=rows),
             validation=Split(rows[:20], grown.train.y[:20]),
             optimizer=keras.optimizers.Adam(0.01),
             batch_size=BATCH,

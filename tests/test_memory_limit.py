@@ -427,10 +427,10 @@ def test_what_one_of_several_processes_makes_of_all_rows_lies_on_disk(
     assert data.fingerprint == usual.fingerprint
     share = share_of(data, lambda rows: (rows // 4, rows // 2))
     for name, split in data.splits.items():
-        assert is_mapped(split.x)
-        assert is_mapped(share.splits[name].x)
+        assert is_mapped(split.stored)
+        assert is_mapped(share.splits[name].stored)
         whole = usual.splits[name]
-        assert not is_mapped(whole.x)
+        assert not is_mapped(whole.stored)
         np.testing.assert_array_equal(split.x, whole.x)
         part = slice(whole.rows // 4, whole.rows // 2)
         np.testing.assert_array_equal(share.splits[name].x, whole.x[part])

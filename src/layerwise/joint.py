@@ -29,7 +29,7 @@ def joint_problem(
     The layers are the model's own, so training moves the model; `prefix` augments its rows.
     """
     if isinstance(model, keras.Sequential):
-        inputs = keras.Input(data.train.x.shape[1:], dtype=str(data.train.x.dtype))
+        inputs = keras.Input(data.train.shape, dtype=data.train.dtype)
         block: keras.Model = keras.Sequential([inputs, *model.layers[:-1]])
     else:
         block = keras.Model(model.inputs, model.layers[-1].input)

@@ -10,6 +10,7 @@ from layerwise.datasets._named import NAMES as NAMES
 from layerwise.datasets._named import load_dataset as load_dataset
 from layerwise.datasets._split import Split as Split
 from layerwise.datasets._subsets import augmented as augmented
+from layerwise.datasets._subsets import of_pixels as of_pixels
 from layerwise.datasets._subsets import sampled as sampled
 from layerwise.datasets._subsets import share_of as share_of
 from layerwise.datasets._subsets import weighted as weighted

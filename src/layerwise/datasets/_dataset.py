@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.datasets._arrays import Kind, Labels
+from layerwise.datasets._fingerprint import every_split, fingerprint_of
 from layerwise.datasets._image_parts import image_parts
 from layerwise.datasets._image_preparation import ImagePreparation
 from layerwise.datasets._images import Color, Damaged
-from layerwise.datasets._mapped import joined, looked_through
+from layerwise.datasets._mapped import joined
 from layerwise.datasets._rows import like, pair, read, with_more, without_label
 from layerwise.datasets._split import Split, hold_out
-from layerwise.datasets._subsets import few_labels
+from layerwise.datasets._subsets import few_labels, of_pixels
 from layerwise.datasets._table import parts_of
 from layerwise.errors import InputError, complaint
 from layerwise.memory import bytes_from
@@ -55,6 +55,12 @@ class Dataset:
     findings: Findings | None = None
     told: str | None = None
     part: str = ""
+
+    def __post_init__(self) -> None:
+        # One program reads the rows of all splits: as bytes, where all are.
+        if len({split.pixels for split in every_split(self).values()}) > 1:
+            for name, split in every_split(self).items():
+                object.__setattr__(self, name, split.as_numbers())
 
     @classmethod
     def from_arrays(
@@ -177,6 +183,8 @@ class Dataset:
             name=parts.name,
             memory_limit=memory_limit,
         )
+        if parts.x.dtype == np.uint8:
+            data = of_pixels(data)
         return replace(data, preparation=parts.preparation, findings=parts.findings)
 
     @classmethod
@@ -237,12 +245,6 @@ class Dataset:
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
-    @property
-    def _all(self) -> dict[str, Split]:
-        """The splits, and the rows without labels."""
-        more = {} if self.unlabeled is None else {"unlabeled": self.unlabeled}
-        return {**self.splits, **more}
-
     @cached_property
     def pool(self) -> Split:
         """The training rows, with or without labels: those with labels come first.
@@ -251,23 +253,13 @@ class Dataset:
         """
         if self.unlabeled is None:
             return self.train
-        return Split(joined([self.train.x, self.unlabeled.x]))
+        rows = joined([self.train.stored, self.unlabeled.stored])
+        return Split(rows, pixels=self.train.pixels)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over every split: names, shapes, types and bytes."""
-        if self.told is not None:
-            return self.told
-        whole = hashlib.sha256()
-        if self.classes is not None:
-            whole.update(repr(self.classes.tolist()).encode())
-        for name, split in self._all.items():
-            for part, array in split.tree().items():
-                whole.update(f"{name}.{part}{array.dtype}{array.shape}".encode())
-                looked_through(array, lambda rows: whole.update(np.ascontiguousarray(rows).data))
-        if self.preparation is not None:
-            whole.update(self.preparation.to_json().encode())
-        return whole.hexdigest()
+        return fingerprint_of(self) if self.told is None else self.told
 
     def with_labels(self, count: int, *, validation_split: float = 0.2, seed: int = 0) -> Dataset:
         """The same data where only so many rows have a label, and all others none.
@@ -290,9 +282,9 @@ class Dataset:
         """What a run records of its data."""
         return {
             "name": self.name,
-            "rows": {name: split.rows for name, split in self._all.items()},
-            "shape": list(self.train.x.shape[1:]),
-            "dtype": str(self.train.x.dtype),
+            "rows": {name: split.rows for name, split in every_split(self).items()},
+            "shape": list(self.train.shape),
+            "dtype": self.train.dtype,
             "kind": None if self.labels is None else self.labels.kind,
             "classes": None if self.classes is None else [str(label) for label in self.classes],
             "fingerprint": self.fingerprint,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.datasets._image_preparation import ImagePreparation
-from layerwise.datasets._images import Color, Damaged, read_images, said_of
+from layerwise.datasets._images import Color, Damaged, Images, read_images, said_of
+from layerwise.datasets._mapped import numbers
 from layerwise.tables import Findings
 
 _LISTED = 100
@@ -22,11 +23,14 @@ _CLASSES = 10
 
 @dataclass(frozen=True)
 class ImageParts:
-    """What a data set is made of; `test` is images and labels, or None."""
+    """What a data set is made of; `test` is images and labels, or None.
 
-    x: NDArray[np.float32]
+    All images are bytes, or all are numbers from 0 to 1.
+    """
+
+    x: NDArray[Any]
     labels: NDArray[np.str_]
-    test: tuple[NDArray[np.float32], NDArray[np.str_]] | None
+    test: tuple[NDArray[Any], NDArray[np.str_]] | None
     name: str
     preparation: ImagePreparation
     findings: Findings
@@ -48,6 +52,8 @@ def image_parts(
     if test_folder is not None:
         how |= {"size": (height, width), "color": "gray" if channels == 1 else "rgb"}
         more = read_images(test_folder, **how)
+        if more.x.dtype != whole.x.dtype:
+            whole, more = _as_numbers(whole), _as_numbers(more)
         test = (more.x, more.labels)
         notes += _left_out(more.broken, len(more.x))
     for note in notes:
@@ -64,6 +70,10 @@ def image_parts(
         ImagePreparation(height, width, channels, tuple(sorted(counts))),
         Findings(f"{said}, {'gray' if channels == 1 else 'in color'}", (), tuple(notes)),
     )
+
+
+def _as_numbers(images: Images) -> Images:
+    return images if images.x.dtype != np.uint8 else replace(images, x=numbers(images.x))
 
 
 def _left_out(broken: Any, whole: int) -> list[str]:

@@ -26,10 +26,10 @@ _TOGETHER = 256
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images: `x` is `(n, height, width, channels)` from 0 to 1, `labels` `(n,)` text,
-    `broken` the files that were left out."""
+    """Decoded images: `x` is `(n, height, width, channels)`, bytes, or numbers from 0 to 1 where
+    images in color became gray; `labels` `(n,)` text, `broken` the files that were left out."""
 
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     labels: NDArray[np.str_]
     broken: Sequence[Path] = ()
 
@@ -70,7 +70,9 @@ def read_images(
 
 
 class _Stack:
-    """Decoded images of one size in one array, in color from the first one in color on.
+    """Decoded images of one size in one array.
+
+    Bytes, in color from the first one in color on; where all are to be gray, numbers from there on.
 
     Args:
         color: see `Dataset.from_images`.
@@ -80,7 +82,7 @@ class _Stack:
     def __init__(self, color: Color, most: int) -> None:
         self._auto, self._most = color == "auto", most
         self._channels = 3 if color == "rgb" else 1
-        self._x = np.empty((0, 0, 0, 0), np.float32)
+        self._x: NDArray[Any] = np.empty((0, 0, 0, 0), np.uint8)
         self._other = ""
         self.files: list[Path] = []
 
@@ -89,18 +91,19 @@ class _Stack:
         size = image.shape[:2]
         if not self.files:
             self._size = size
-            self._new()
+            self._new(np.uint8)
         self.files.append(file)
         if size != self._size:
             # It is told when all files have been looked at: damaged ones are told first.
             self._other = self._other or f"{file} has {size}"
             return
-        if self._auto and image.shape[-1] > self._channels:
-            self._channels = 3
-            self._new()
-        self._x[len(self.files) - 1] = in_color(image, "gray" if self._channels == 1 else "rgb")
+        if image.shape[-1] > self._channels:
+            self._channels = 3 if self._auto else 1
+            self._new(np.uint8 if self._auto else np.float32)
+        bytes_fit = self._x.dtype == np.uint8
+        self._x[len(self.files) - 1] = image if bytes_fit else in_color(image, "gray")
 
-    def whole(self) -> NDArray[np.float32]:
+    def whole(self) -> NDArray[Any]:
         """All of them.
 
         Raises:
@@ -113,11 +116,13 @@ class _Stack:
             )
         return self._x[: len(self.files)]
 
-    def _new(self) -> None:
+    def _new(self, dtype: Any) -> None:
         before = self._x
-        self._x = empty((self._most, *self._size, self._channels), np.float32)
+        if before.dtype == dtype and before.shape[-1] == self._channels:
+            return
+        self._x = empty((self._most, *self._size, self._channels), dtype)
         for part in slices(before):
-            self._x[part] = before[part]
+            self._x[part] = before[part] if dtype == np.uint8 else in_color(before[part], "gray")
 
 
 def decode(

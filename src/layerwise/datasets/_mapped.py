@@ -97,6 +97,17 @@ def changed(
     return _done(out, array)
 
 
+def numbers(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bytes as numbers from 0 to 1, not to be written to; on disk if the bytes are."""
+
+    def divided(rows: NDArray[Any], out: NDArray[Any]) -> None:
+        np.divide(rows, 255, out=out, dtype=np.float32)
+
+    out: NDArray[np.float32] = changed(pixels, np.float32, divided)
+    out.flags.writeable = False
+    return out
+
+
 def own(array: NDArray[Any], start: int, stop: int, limit: int | None = None) -> NDArray[Any]:
     """A copy of the rows that this process keeps; on disk if the array is, or too large for
     `limit`."""

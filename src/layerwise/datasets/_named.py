@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layerwise._random import Stream, derive
 from layerwise.datasets import _originals
 from layerwise.datasets._dataset import Dataset
-from layerwise.datasets._mapped import changed
 from layerwise.datasets._split import Split
+from layerwise.datasets._subsets import of_pixels
 from layerwise.errors import InputError
 
 _TABLES = ("breast_cancer", "diabetes", "iris", "wine")
@@ -68,26 +66,10 @@ def load_dataset(
         *train, validation_split=validation_split, test_data=test, seed=seed, name=name
     )
     if name in _originals.IMAGES:
-        return _from_zero_to_one(data)
+        return of_pixels(data)
     if name == "abalone":
         return _standardized(data, targets=False)
     return _standardized(data) if name in _TABLES else data
-
-
-def _from_zero_to_one(data: Dataset) -> Dataset:
-    """Bytes as numbers from 0 to 1. Done after the split, which then moves a quarter as much."""
-
-    def divided(rows: NDArray[Any], out: NDArray[Any]) -> None:
-        np.divide(rows, 255, out=out, dtype=np.float32)
-
-    def scaled(split: Split | None) -> Split | None:
-        if split is None:
-            return None
-        return replace(split, x=changed(split.x, np.float32, divided))
-
-    train = scaled(data.train)
-    assert train is not None
-    return replace(data, train=train, validation=scaled(data.validation), test=scaled(data.test))
 
 
 def _scikit_learn(name: str, seed: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:

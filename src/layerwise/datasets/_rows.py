@@ -23,7 +23,7 @@ def stacked(one: Split, other: Split) -> Split:
             [np.ones(split.rows, np.float32) if w is None else w for w, split in pairs]
         )
     y = None if one.y is None else np.concatenate([one.y, other.y])
-    return Split(joined([one.x, other.x]), y, weight)
+    return Split(joined([one.stored, other.stored]), y, weight, pixels=one.pixels)
 
 
 def pair(
@@ -43,12 +43,12 @@ def pair(
 
 def like(split: Split, whole: Split, name: str) -> Split:
     """Make sure that rows look like the training rows."""
-    if split.x.shape[1:] != whole.x.shape[1:]:
+    if split.shape != whole.shape:
         raise InputError(
-            f"`{name}` must have samples of shape {whole.x.shape[1:]}, as the training data. "
-            f"Received {split.x.shape[1:]}."
+            f"`{name}` must have samples of shape {whole.shape}, as the training data. "
+            f"Received {split.shape}."
         )
-    return Split(cast(split.x, whole.x.dtype), split.y)
+    return Split(cast(split.stored, whole.dtype), split.y)
 
 
 def without_label(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from layerwise._random import Stream, derive
 from layerwise._typing import Tree
-from layerwise.datasets._mapped import own, taken
+from layerwise.datasets._mapped import numbers, own, taken
 from layerwise.errors import InputError
 
 
@@ -22,11 +23,29 @@ class Split:
     Every array has the same number of rows on its first axis.
     """
 
-    x: Tree
+    stored: Tree
+    """What `x` is made from: `x` itself, or the bytes of images."""
     y: Tree = None
     sample_weight: NDArray[np.floating] | None = None
     whole: int | None = None
     """How many rows all processes have together, where these are the share of one of them."""
+    pixels: bool = False
+    """Whether `stored` are bytes, of which 255 stands for 1: a quarter of the memory of `x`."""
+
+    @property
+    def x(self) -> Tree:
+        """The rows as numbers. Of images a new array at each call, which cannot be written to."""
+        return numbers(self.stored) if self.pixels else self.stored
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return tuple(keras.tree.flatten(self.stored)[0].shape[1:])
+
+    @property
+    def dtype(self) -> str:
+        """Of the numbers in `x`."""
+        return "float32" if self.pixels else str(keras.tree.flatten(self.stored)[0].dtype)
 
     @property
     def rows(self) -> int:
@@ -36,20 +55,23 @@ class Split:
     @property
     def here(self) -> int:
         """How many samples this process has."""
-        return int(keras.tree.flatten(self.x)[0].shape[0])
+        return int(keras.tree.flatten(self.stored)[0].shape[0])
 
     def share(self, start: int, stop: int, limit: int | None = None) -> Split:
         """One process's share: a copy of the rows from `start` to before `stop`.
 
         It lies on disk as for `take`.
         """
-        parts = keras.tree.map_structure(lambda array: own(array, start, stop, limit), self.tree())
-        return Split(**parts, whole=self.rows)
+        return replace(self._each(lambda array: own(array, start, stop, limit)), whole=self.rows)
 
     def tree(self) -> dict[str, Tree]:
-        """The parts that are there, by name."""
-        parts = {"x": self.x, "y": self.y, "sample_weight": self.sample_weight}
+        """The parts that are there, by name, as they are stored."""
+        parts = {"x": self.stored, "y": self.y, "sample_weight": self.sample_weight}
         return {name: part for name, part in parts.items() if part is not None}
+
+    def first(self, rows: int) -> Split:
+        """The same parts, of no more than the first so many rows; no copies."""
+        return self._each(lambda array: array[:rows])
 
     def take(self, rows: NDArray[np.integer], limit: int | None = None) -> Split:
         """The same parts, of these rows; on disk where they are mapped, or too large for `limit`.
@@ -58,8 +80,16 @@ class Split:
             rows: their numbers.
             limit: of the memory of a whole run, in bytes; None for none.
         """
-        chosen = keras.tree.map_structure(lambda array: taken(array, rows, limit), self.tree())
-        return Split(**chosen)
+        return self._each(lambda array: taken(array, rows, limit))
+
+    def as_numbers(self) -> Split:
+        """The same rows, images as numbers from 0 to 1."""
+        return replace(self, stored=self.x, pixels=False)
+
+    def _each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Split:
+        """Every part changed; rows of its own, not the share of a whole."""
+        parts = keras.tree.map_structure(change, self.tree())
+        return Split(parts.pop("x"), **parts, pixels=self.pixels)
 
 
 def hold_out(

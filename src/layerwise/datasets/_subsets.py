@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise.datasets._fingerprint import every_split
 from layerwise.datasets._mapped import empty, joined
 from layerwise.datasets._rows import stacked
 from layerwise.datasets._split import Split, hold_out
@@ -40,7 +41,15 @@ def weighted(data: Dataset, class_weight: Mapping[Any, float]) -> Dataset:
     weight = weights[data.train.y]
     if data.train.sample_weight is not None:
         weight = weight * data.train.sample_weight
-    return replace(data, train=Split(data.train.x, data.train.y, weight, data.train.whole))
+    return replace(data, train=replace(data.train, sample_weight=weight))
+
+
+def of_pixels(data: Dataset) -> Dataset:
+    """The same data, whose bytes stand for numbers from 0 to 1."""
+    splits: dict[str, Any] = {
+        name: replace(split, pixels=True) for name, split in every_split(data).items()
+    }
+    return replace(data, **splits)
 
 
 def few_labels(data: Dataset, count: int, validation_split: float, seed: int) -> Dataset:
@@ -51,8 +60,9 @@ def few_labels(data: Dataset, count: int, validation_split: float, seed: int) ->
     kind = data.labels.kind if data.labels else None
     rest, few = hold_out(whole, count, seed, kind)
     train, validation = hold_out(few, validation_split, seed, kind)
-    more = rest.x if data.unlabeled is None else joined([rest.x, data.unlabeled.x])
-    return replace(data, train=train, validation=validation, unlabeled=Split(more))
+    more = [rest] if data.unlabeled is None else [rest, data.unlabeled]
+    unlabeled = Split(joined([split.stored for split in more]), pixels=rest.pixels)
+    return replace(data, train=train, validation=validation, unlabeled=unlabeled)
 
 
 def sampled(data: Dataset, fraction: float, seed: int = 0) -> Dataset:

@@ -45,6 +45,8 @@ def gradient_norms(engine: Engine, problem: Problem, layers: Sequence[keras.Laye
 def with_activation(model: keras.Model, name: str) -> keras.Model | None:
     """The same network with another activation inside, its head apart; None where nothing changes.
 
+    Its weights are the same.
+
     Args:
         model: whose last layer is the head.
         name: of the activation, such as `"sigmoid"`.
@@ -61,4 +63,7 @@ def with_activation(model: keras.Model, name: str) -> keras.Model | None:
         return type(layer).from_config(config)
 
     copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    return copy if changed else None
+    if not changed:
+        return None
+    copy.set_weights(model.get_weights())
+    return copy

@@ -10,6 +10,7 @@ from keras import ops
 
 from layerwise._typing import Array, Tree
 from layerwise.errors import InputError, LayerwiseError
+from layerwise.growth import Decode
 from layerwise.objectives import Objective, Targets, stage_metrics, takes
 
 
@@ -55,7 +56,7 @@ class StageModel(keras.Model):  # type: ignore[misc,unused-ignore]
         if self._clock is not None:
             optional["epoch"] = _epoch(*self._clock, inputs["x"], training)
         x = self._seen(inputs["x"], training)
-        if self._takes_again and self.prefix is not None:
+        if self._takes_again and not isinstance(self.prefix, Decode | None):
             optional["again"] = self._seen(inputs["x"], training)
         noise = None if training else ops.copy(self.noise.state.value)
         loss, metrics = self.objective.loss(

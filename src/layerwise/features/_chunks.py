@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 
 from layerwise._typing import Shape
 from layerwise.datasets import Split
@@ -24,7 +25,9 @@ def rows_at_a_time(splits: Mapping[str, Split], longest: int, output_shape: Shap
         longest: the rows of the longest of them.
         output_shape: of one sample; None where it is not fixed.
     """
-    row = next(iter(splits.values())).x[:1].nbytes + 4 * math.prod(n or 1 for n in output_shape)
+    some = next(iter(splits.values()))
+    row = math.prod(some.shape) * np.dtype(some.dtype).itemsize
+    row += 4 * math.prod(n or 1 for n in output_shape)
     most = CHUNK_BYTES
     if any(split.whole is not None for split in splits.values()):
         # Of a share no more than a part at a time: else what passes would outweigh the share.
@@ -34,5 +37,5 @@ def rows_at_a_time(splits: Mapping[str, Split], longest: int, output_shape: Shap
 
 def least_bytes(splits: Mapping[str, Split]) -> int:
     """How many bytes pass through a block at a time; of these there is no less."""
-    arrays = [a for s in splits.values() for a in keras.tree.flatten(s.x)]
+    arrays = [a for s in splits.values() for a in keras.tree.flatten(s.stored)]
     return min(CHUNK_BYTES, 2 * max(array.nbytes for array in arrays))

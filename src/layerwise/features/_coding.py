@@ -25,10 +25,12 @@ class Coding:
     Attributes:
         dtype: what is stored.
         span: of `uint8`, the lowest value and the width of a step, `(2, n_units)` float32.
+        pixels: whether these are no features but the bytes of images, of which 255 stands for 1.
     """
 
     dtype: str
     span: NDArray[np.float32] | None = None
+    pixels: bool = False
 
     @classmethod
     def learn(cls, dtype: str, chunks: Iterable[NDArray[Any]]) -> Coding:
@@ -64,6 +66,8 @@ class Coding:
 
     def decode(self, codes: NDArray[Any]) -> NDArray[Any]:
         """Stored features as float32, or in the wider type that they have."""
+        if self.pixels:
+            return np.divide(codes, _STEPS, dtype=np.float32)
         values = codes if codes.dtype.itemsize >= 4 else codes.astype(np.float32)
         return values if self.span is None else values * self.span[1] + self.span[0]
 

@@ -47,12 +47,14 @@ class Features:
         self.finite = True
         """Whether every feature is a finite number. Raw data are, or were refused before."""
         self.coding: Coding | None = None
-        """How the features are stored; None as the block gives them."""
+        """How the features are stored; None as the block gives them, or the data are."""
+        if any(split.pixels for split in self._splits.values()):
+            self.coding = Coding("uint8", pixels=True)
 
     @property
     def parts(self) -> list[NDArray[Any]]:
         """The arrays themselves, one a split."""
-        return [split.x for split in self._splits.values()]
+        return [split.stored for split in self._splits.values()]
 
     def __getitem__(self, name: str) -> Split:
         return self._splits[name]
@@ -86,12 +88,12 @@ class Features:
         for name, split in self._splits.items():
             found = self._shelf.find(keys[name], split.here, output_shape)
             if found is None:
-                chunks = passing(split.x, forward, chunk, self.coding, coding)
+                chunks = passing(split.stored, forward, chunk, self.coding, coding)
                 first = next(chunks)
                 shape = (split.here, *first.shape[1:])
                 every = itertools.chain([first], chunks)
                 found = self._shelf.put(keys[name], shape, first.dtype, every)
-                forget_pages(split.x)
+                forget_pages(split.stored)
                 forget_pages(found)
             outputs[name] = found
         self._become(passed, keys, outputs, coding)
@@ -154,7 +156,7 @@ class Features:
         found = self._shelf.coding(keys, dtype)
         if found is not None or dtype is None:
             return found
-        rows = [s.x for name, s in self._splits.items() if name.partition("/")[0] == "train"]
+        rows = [s.stored for name, s in self._splits.items() if name.partition("/")[0] == "train"]
         coding = Coding.learn(
             dtype,
             itertools.chain.from_iterable(
@@ -172,7 +174,10 @@ class Features:
         coding: Coding | None,
     ) -> None:
         before, self._keys, self.passed = self._keys, keys, passed
-        self._splits = {name: replace(self._splits[name], x=x) for name, x in outputs.items()}
+        self._splits = {
+            name: replace(self._splits[name], stored=rows, pixels=False)
+            for name, rows in outputs.items()
+        }
         self.coding = coding
         self.finite = self._shelf.finite(keys[name] for name in outputs) and (
             coding is None or coding.finite

@@ -17,6 +17,8 @@ from layerwise.objectives._protocol import Targets as Targets
 from layerwise.objectives._protocol import check_values as check_values
 from layerwise.objectives._protocol import compared as compared
 from layerwise.objectives._protocol import finish as finish
+from layerwise.objectives._protocol import has_score as has_score
+from layerwise.objectives._protocol import has_target as has_target
 from layerwise.objectives._protocol import has_views as has_views
 from layerwise.objectives._protocol import loss_of as loss_of
 from layerwise.objectives._protocol import needs_targets as needs_targets

@@ -92,6 +92,11 @@ def finish(objective: Objective, block: keras.Layer) -> keras.Layer:
     return block if method is None else method(block)
 
 
+def has_target(objective: Objective) -> bool:
+    """Whether the objective's loss gets something else than the labels as `y`."""
+    return hasattr(objective, "target")
+
+
 def stage_target(objective: Objective, inputs: Tree, y: Tree, targets: Targets) -> Tree:
     """What the objective's loss gets as `y`."""
     method = getattr(objective, "target", None)
@@ -122,6 +127,11 @@ def stitched_by(
 
 def _told(method: Callable[..., Any], targets: Targets) -> dict[str, Any]:
     return {"targets": targets} if "targets" in inspect.signature(method).parameters else {}
+
+
+def has_score(objective: Objective) -> bool:
+    """Whether the objective says more of a grown network."""
+    return hasattr(objective, "score")
 
 
 def scored_by(

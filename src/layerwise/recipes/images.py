@@ -74,7 +74,7 @@ class ImageJob:
                 memory_limit=options.memory_limit,
             )
         defaults = {
-            "block": _blocks(options.width or WIDTH, min(data.train.x.shape[1:3])),
+            "block": _blocks(options.width or WIDTH, min(data.train.shape[:2])),
             "objective": Supervised(head_depth=options.head_depth or 1),
             **finish(split, self.fine_tune),
         }

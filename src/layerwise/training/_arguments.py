@@ -78,7 +78,7 @@ def read_arguments(
     augmentation = augmentation_from(augment)
     if augment_views is not None:
         data, augmentation = _augmented(data, augmentation, augment_views, seed), None
-    blocks = blocks_from(block, tuple(data.train.x.shape[1:]), str(data.train.x.dtype))
+    blocks = blocks_from(block, data.train.shape, data.train.dtype)
     policy, template = head_policy(head, blocks)
     if rest["schedule"] == "simultaneous" and policy == "carry":
         policy = "fresh"  # The default; there is no trained head below to carry.

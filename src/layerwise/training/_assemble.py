@@ -17,5 +17,5 @@ def assembler(objective: Objective, data: Dataset) -> Assemble | None:
     """From blocks and a classifier to the network; None where they are a chain."""
     if not hasattr(objective, "stitch"):
         return None
-    targets = targets_of(data, tuple(data.train.x.shape[1:]))
+    targets = targets_of(data, data.train.shape)
     return lambda blocks, classifier: stitched_by(objective, blocks, classifier, targets)

@@ -17,7 +17,7 @@ MESSAGE = "the block gives every row the same output: what comes after it has no
 
 def has_collapsed(problem: Problem) -> bool:
     """Whether the block gives some rows of the training data, as far as they differ, one output."""
-    rows: Tree = keras.tree.map_structure(lambda array: array[:_ROWS], problem.train.x)
+    rows: Tree = keras.tree.map_structure(lambda array: array[:_ROWS], problem.train.stored)
     seen = rows if problem.prefix is None else problem.prefix(rows, training=False)
     # Of several views one is enough.
     x = keras.tree.flatten(seen)[0]

@@ -14,13 +14,13 @@ from layerwise.checkpoint import Journal
 from layerwise.datasets import Split
 from layerwise.engine import Problem, Result
 from layerwise.growth import Frozen, attach
-from layerwise.objectives import InStep, Parts, in_step, needs_targets, stage_target, takes
+from layerwise.objectives import InStep, Parts, in_step, needs_targets, takes
 from layerwise.progress import Listener
 from layerwise.training._meter import Meter
 from layerwise.training._settings import Settings
 from layerwise.training._sprout import Sprout, sprout
 from layerwise.training._trained import Job, trained
-from layerwise.training._view import View
+from layerwise.training._view import View, target_of
 
 
 class Column:
@@ -110,8 +110,9 @@ class Column:
         source = view.source(name, one)
         wanted: dict[str, Any] = {}
         for grown, seen in zip(self.sprouts, self._views, strict=False):
-            target = stage_target(grown.objective, source.x, source.y, seen.targets())
+            target = target_of(grown.objective, source, seen.targets())
             if target is not None:
                 wanted[in_step(grown.depth)] = target
         weighted = any(takes(grown.objective, "sample_weight") for grown in self.sprouts)
-        return Split(source.x, wanted, source.sample_weight if weighted else None, source.whole)
+        weight = source.sample_weight if weighted else None
+        return replace(source, y=wanted, sample_weight=weight)

@@ -12,7 +12,6 @@ from layerwise.finetune import FineTune
 from layerwise.growth import Policy
 from layerwise.memory import megabytes
 from layerwise.objectives import (
-    check_values,
     has_views,
     name_of,
     one_layer,
@@ -142,4 +141,4 @@ def _check_trunk(settings: Settings, spec: FineTune, data: Dataset) -> None:
     raw = View(data, ["train"], settings.engine)
     for objective in objectives:
         rows = raw.rows("train", objective)
-        check_values(objective, rows.x, rows.y)
+        raw.check(objective, rows)

@@ -12,7 +12,7 @@ from layerwise.errors import DivergedError
 from layerwise.finetune import FineTune
 from layerwise.growth import path
 from layerwise.history import History, Metric, Metrics, higher_is_better
-from layerwise.objectives import scored_by
+from layerwise.objectives import has_score, scored_by
 from layerwise.progress import Listener, Noted, PhaseStarted
 from layerwise.training._compare import compare
 from layerwise.training._diagnose import diagnose
@@ -170,11 +170,11 @@ def _test_scores(
     data = replica.data
     assert data.test is not None
     scores = score(replica, model, depth, data.test)
-    if _kept_tuning(history) or data.labels is None:
+    objective = replica.settings.objective(depth)
+    if _kept_tuning(history) or data.labels is None or not has_score(objective):
         return scores
     blocks = [block.layer for block in path(replica.stages[:depth])]
-    targets = targets_of(data, tuple(data.train.x.shape[1:]))
-    objective = replica.settings.objective(depth)
+    targets = targets_of(data, data.train.shape)
     return {**scores, **scored_by(objective, blocks, data.test.x, data.test.y, targets)}
 
 

@@ -53,9 +53,9 @@ class LazyFeatures:
         self.blocks: list[Frozen] = []
         self._shapes: list[Shape] = []
         """After each of them."""
-        some = next(iter(splits.values())).x
-        self.shape: Shape = tuple(some.shape[1:])
-        self.dtype = str(some.dtype)
+        some = next(iter(splits.values()))
+        self.shape: Shape = some.shape
+        self.dtype = some.dtype
 
     @property
     def coding(self) -> Coding | None:
@@ -64,7 +64,7 @@ class LazyFeatures:
 
     def __getitem__(self, name: str) -> Array:
         """The rows of a split, after the blocks that `catch_up` has passed."""
-        return self._features[name].x
+        return self._features[name].stored
 
     def advance(self, blocks: Sequence[Frozen]) -> None:
         """See the output of these frozen blocks, from the lowest up, from now on.
@@ -108,10 +108,11 @@ class LazyFeatures:
         for block, shape in zip(self.blocks[done:], self._shapes[done:], strict=True):
             before = self._features.parts
             rows, one = sum(map(len, before)), before[0]
+            dtype = str(one.dtype) if self.coding is None else "float32"
             with self._meter.spent_on("caching"):
                 forward = self._engine.forward(block.layer)
                 self._features.advance(forward, shape, block.identity, dtype=self._cache_dtype)
-            self._meter.passed(block, one.shape[1:], str(one.dtype), rows)
+            self._meter.passed(block, one.shape[1:], dtype, rows)
             del before, one
 
     def forget(self) -> None:

@@ -79,7 +79,7 @@ def untrained(replica: Replica, depth: int, seed: int) -> keras.Model:
 
 def _stitched(replica: Replica, stages: Sequence[Stage], *, seed: int | None = None) -> keras.Model:
     data, objective = replica.data, replica.settings.objective(len(stages))
-    shape, dtype = tuple(data.train.x.shape[1:]), str(data.train.x.dtype)
+    shape, dtype = data.train.shape, data.train.dtype
     assemble = assembler(objective, data)
     return stitch(stages, stages[-1].predictor, shape, dtype, seed=seed, assemble=assemble)
 

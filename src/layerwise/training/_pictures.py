@@ -32,13 +32,12 @@ def draw_embedding(
     most = whole_number("max_rows", max_rows, 2)
     chosen = np.linspace(0, rows.rows - 1, min(most, rows.rows)).round().astype(int)
     stages = replica.stages[:depth]
-    shape, dtype = tuple(data.train.x.shape[1:]), str(data.train.x.dtype)
     assemble = assembler(replica.settings.objective(depth), data)
-    trunk = stitch(stages, None, shape, dtype, assemble=assemble)
-    features = trunk.predict(np.asarray(rows.x)[chosen], verbose=0)
-    y = None if rows.y is None else np.asarray(rows.y)[chosen]
+    trunk = stitch(stages, None, rows.shape, rows.dtype, assemble=assemble)
+    shown = rows.take(chosen)
+    features = trunk.predict(shown.x, verbose=0)
     classes = None if data.classes is None else [str(label) for label in data.classes]
-    ax = plots.embedding(features, y, classes, ax)
+    ax = plots.embedding(features, shown.y, classes, ax)
     ax.set_title(f"{len(chosen):,} rows of {name} at depth {depth}", fontsize=9)
     return ax
 

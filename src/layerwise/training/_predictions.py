@@ -39,7 +39,9 @@ def look_at_predictions(
             "split": where,
             "rows": [_hard(int(row), chances[row], int(split.y[row]), classes) for row in rows],
         }
-        gallery = plots.gallery(split.x[rows], [_caption(one) for one in found["hardest"]["rows"]])
+        gallery = plots.gallery(
+            split.take(rows).x, [_caption(one) for one in found["hardest"]["rows"]]
+        )
         if gallery is not None:
             pictures[f"The hardest {where} rows"] = gallery
     return found, pictures

@@ -103,7 +103,7 @@ class TrainResult(Pictures):
         audit(stages)
         if assembler(replica.settings.objective(len(stages)), replica.data) is not None:
             raise InputError("The networks of this objective are no chain, so it has no exits.")
-        shape, dtype = tuple(replica.data.train.x.shape[1:]), str(replica.data.train.x.dtype)
+        shape, dtype = replica.data.train.shape, replica.data.train.dtype
         return early_exits(stages, shape, dtype)
 
     def ensemble(self, weights: Sequence[float] | None = None) -> keras.Model:

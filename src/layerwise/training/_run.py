@@ -267,7 +267,7 @@ def _monitor(given: str | None, metrics: Sequence[str], data: Dataset) -> str:
 def _shown(data: Dataset, settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
     """The facts of the run, and pictures: two columns with classes can be shown as they are."""
     facts = run_facts(data, settings)
-    if data.classes is None or data.train.x.shape[1:] != (2,) or data.part:
+    if data.classes is None or data.train.shape != (2,) or data.part:
         return facts, {}
     points = {name: (split.x, split.y) for name, split in data.splits.items()}
     return facts, {"The data": plots.scatter(points, [str(label) for label in data.classes])}

@@ -169,7 +169,7 @@ def _initialise(how: str, newest: keras.Layer, below: Sequence[Frozen], view: Vi
         start_as_copy(newest, below[-1].layer, len(below) + 1)
     if how == "identity":
         # Not from the cached features: a finished stage of a resumed run needs none.
-        sample = view.data.train.x[:_SAMPLE]
+        sample = view.data.train.first(_SAMPLE).x
         for block in below:
             sample = block.layer(sample, training=False)
         start_as_identity(newest, keras.ops.convert_to_numpy(sample), len(below) + 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from layerwise._typing import Array, Shape
+from layerwise._typing import Array, Shape, Tree
 from layerwise.datasets import Dataset, Split
 from layerwise.engine import Engine
 from layerwise.errors import InputError
@@ -18,6 +18,7 @@ from layerwise.objectives import (
     Objective,
     Targets,
     check_values,
+    has_target,
     needs_targets,
     stage_target,
     takes,
@@ -82,12 +83,12 @@ class View:
         if self._augment is None:
             self.features.catch_up()
         raw = self.source(name, objective)
-        target = stage_target(objective, raw.x, raw.y, self.targets())
+        target = target_of(objective, raw, self.targets())
         weight = raw.sample_weight if takes(objective, "sample_weight") else None
         if self._views:
             seen: Any = {view: self.features[f"{name}/{view}"] for view in self._views}
         else:
-            whole = self.features[name] if self._augment is None else self._raw[name].x
+            whole = self.features[name] if self._augment is None else self._raw[name].stored
             seen = whole[: raw.here]
         return Split(seen, target, weight, raw.whole)
 
@@ -96,7 +97,7 @@ class View:
         seen = {name: views(split) for name, split in self._raw.items()}
         self._views = list(seen["train"])
         flat = {f"{n}/{v}": Split(x) for n, found in seen.items() for v, x in found.items()}
-        shapes = {split.x.shape[1:] for split in flat.values()}
+        shapes = {split.shape for split in flat.values()}
         if len(shapes) > 1:
             raise InputError(f"The views of an objective must have one shape. Received: {shapes}.")
         return flat
@@ -108,7 +109,7 @@ class View:
     def check(self, objective: Objective, rows: Split) -> None:
         """Raise `InputError` where the objective cannot use rows of this view."""
         coding = self.features.coding
-        if coding is None or coding.span is None:
+        if coding is None or not (coding.pixels or coding.span is not None):
             check_values(objective, rows.x, rows.y)
             return
         some = coding.extremes(tuple(n or 1 for n in self.features.shape))
@@ -119,8 +120,10 @@ class View:
         """What every batch passes before the blocks that train; None where it passes nothing."""
         if self._augment is None:
             coding = self.features.coding
-            return None if coding is None else Decode(coding.span)
-        shape, dtype, blocks = self._raw["train"].x.shape[1:], str(self._raw["train"].x.dtype), []
+            return None if coding is None else Decode(coding.span, coding.pixels)
+        raw = self._raw["train"]
+        shape: Shape = raw.shape
+        dtype, blocks = raw.dtype, []
         augment = self._augment(seed)
         augmented = attach(augment, shape, dtype, "`augment`")
         if augmented != shape:
@@ -133,7 +136,7 @@ class View:
             layer, shape = duplicate(block.layer, shape, dtype)
             dtype = layer.compute_dtype
             blocks.append(layer)
-        return Prefix(augment, blocks)
+        return Prefix(augment, blocks, Decode(pixels=True) if raw.pixels else None)
 
     def targets(self) -> Targets:
         """What is predicted from these features."""
@@ -149,6 +152,11 @@ class View:
         return other
 
 
+def target_of(objective: Objective, rows: Split, targets: Targets) -> Tree:
+    """What the objective's loss gets as `y`; images become numbers only where it wants them."""
+    return stage_target(objective, rows.x, rows.y, targets) if has_target(objective) else rows.y
+
+
 def targets_of(data: Dataset, input_shape: Shape) -> Targets:
     """What is predicted from inputs of this shape."""
     labels = data.labels
@@ -157,5 +165,5 @@ def targets_of(data: Dataset, input_shape: Shape) -> Targets:
         shape=() if labels is None else labels.shape,
         n_classes=None if labels is None or labels.classes is None else len(labels.classes),
         input_shape=input_shape,
-        data_shape=tuple(data.train.x.shape[1:]),
+        data_shape=data.train.shape,
     )

@@ -39,7 +39,7 @@ def whole_problem(
         model,
         data,
         staged if isinstance(staged, Supervised) else settings.predictor,
-        targets_of(data, tuple(data.train.x.shape[1:])),
+        targets_of(data, data.train.shape),
         optimizer,
         epochs=epochs,
         batch_size=batch_size or settings.batch_size(depth),
