@@ -66,6 +66,7 @@ class Features:
         block: str = "",
         *,
         dtype: str | None = None,
+        decode: Callable[[Array], Array] | None = None,
     ) -> None:
         """Pass every split through the newest block, in inference mode, and forget what was.
 
@@ -80,15 +81,19 @@ class Features:
                 its weights.
             dtype: what to store, such as `"float16"`, or `"uint8"` for 255 steps of what the
                 training rows span; as the block gives it by default.
+            decode: turns rows that are stored in another form into numbers, always so many as
+                `forward` gets; NumPy does by default.
         """
+        if decode is None and self.coding is not None:
+            decode = self.coding.decode
         chunk = rows_at_a_time(self._splits, self._longest, output_shape)
         passed = self.passed.then(block, dtype)
         keys, outputs = self._shelf.keys(passed), {}
-        coding = self._coding(keys, forward, chunk, dtype)
+        coding = self._coding(keys, forward, chunk, dtype, decode)
         for name, split in self._splits.items():
             found = self._shelf.find(keys[name], split.here, output_shape)
             if found is None:
-                chunks = passing(split.stored, forward, chunk, self.coding, coding)
+                chunks = passing(split.stored, forward, chunk, decode, coding)
                 first = next(chunks)
                 shape = (split.here, *first.shape[1:])
                 every = itertools.chain([first], chunks)
@@ -151,6 +156,7 @@ class Features:
         forward: Callable[[Array], Array],
         chunk: int,
         dtype: str | None,
+        decode: Callable[[Array], Array] | None,
     ) -> Coding | None:
         """How to store what comes; what the training rows span takes a pass of its own."""
         found = self._shelf.coding(keys, dtype)
@@ -159,9 +165,7 @@ class Features:
         rows = [s.stored for name, s in self._splits.items() if name.partition("/")[0] == "train"]
         coding = Coding.learn(
             dtype,
-            itertools.chain.from_iterable(
-                passing(x, forward, chunk, self.coding, None) for x in rows
-            ),
+            itertools.chain.from_iterable(passing(x, forward, chunk, decode, None) for x in rows),
         )
         self._shelf.keep(keys, coding)
         return coding

@@ -19,7 +19,7 @@ from layerwise._typing import Shape
 from layerwise.features._coding import Coding
 from layerwise.features._store import Store
 
-_FORMAT = 2
+_FORMAT = 3
 """To be raised when features are computed in another way, so that none from before is found."""
 _SPAN = "span"
 """The name under which the store keeps what codes stand for; no split is called so."""

@@ -11,9 +11,14 @@ from layerwise._typing import Array, Shape
 from layerwise.datasets import Split
 from layerwise.engine import Engine
 from layerwise.features import Coding, Features, Store
-from layerwise.growth import Frozen
+from layerwise.growth import Decode, Frozen
 from layerwise.training._meter import Meter
 from layerwise.training._together import everywhere
+
+
+def decoder(coding: Coding) -> Decode:
+    """What turns features or pixels as they are stored into numbers, in a program."""
+    return Decode(coding.span, coding.pixels)
 
 
 class UnusableFeaturesError(Exception):
@@ -110,8 +115,12 @@ class LazyFeatures:
             rows, one = sum(map(len, before)), before[0]
             dtype = str(one.dtype) if self.coding is None else "float32"
             with self._meter.spent_on("caching"):
-                forward = self._engine.forward(block.layer)
-                self._features.advance(forward, shape, block.identity, dtype=self._cache_dtype)
+                engine = self._engine
+                forward = engine.forward(block.layer)
+                decode = None if self.coding is None else engine.forward(decoder(self.coding))
+                self._features.advance(
+                    forward, shape, block.identity, dtype=self._cache_dtype, decode=decode
+                )
             self._meter.passed(block, one.shape[1:], dtype, rows)
             del before, one
 

@@ -23,7 +23,7 @@ from layerwise.objectives import (
     stage_target,
     takes,
 )
-from layerwise.training._lazy_features import LazyFeatures
+from layerwise.training._lazy_features import LazyFeatures, decoder
 from layerwise.training._meter import Meter
 
 
@@ -120,7 +120,7 @@ class View:
         """What every batch passes before the blocks that train; None where it passes nothing."""
         if self._augment is None:
             coding = self.features.coding
-            return None if coding is None else Decode(coding.span, coding.pixels)
+            return None if coding is None else decoder(coding)
         raw = self._raw["train"]
         shape: Shape = raw.shape
         dtype, blocks = raw.dtype, []
