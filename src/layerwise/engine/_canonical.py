@@ -46,6 +46,9 @@ def _inner(parameters: dict[str, Any]) -> list[tuple[str, int | None, core.Close
     for name, value in parameters.items():
         if isinstance(value, core.ClosedJaxpr):
             found.append((name, None, value))
+        elif isinstance(value, core.Jaxpr):
+            # What is computed again on the way back: `keras.remat`, `jax.checkpoint`.
+            found.append((name, None, core.ClosedJaxpr(value, ())))
         elif isinstance(value, (tuple, list)):
             found.extend(
                 (name, i, item)
@@ -89,7 +92,8 @@ def _replay(jaxpr: core.Jaxpr, constants: Sequence[Any], arguments: Sequence[Any
         else:
             parameters = equation.params
             if any(_has_any(inner.jaxpr) for _, _, inner in _inner(parameters)):
-                parameters = _rewritten(parameters)
+                parameters, more = _rewritten(parameters)
+                inputs = [*more, *inputs]
             with equation.ctx.manager:
                 outputs = primitive.bind(*inputs, **primitive.get_bind_params(parameters))
             if not primitive.multiple_results:
@@ -98,19 +102,28 @@ def _replay(jaxpr: core.Jaxpr, constants: Sequence[Any], arguments: Sequence[Any
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _rewritten(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a loop, branch or call with the programs inside made canonical."""
-    new = dict(parameters)
+def _rewritten(parameters: dict[str, Any]) -> tuple[dict[str, Any], Sequence[Any]]:
+    """The parameters of a loop, branch or call with the programs inside made canonical; and what a
+    program that cannot hold constants is to be given before all else."""
+    new, more = dict(parameters), []
     for name, position, inner in _inner(parameters):
 
         def run(*arguments: Any, inner: core.ClosedJaxpr = inner) -> list[Any]:
             return _replay(inner.jaxpr, inner.consts, arguments)
 
         replaced = jax.make_jaxpr(run)(*(v.aval for v in inner.jaxpr.invars))
-        if position is None:
+        if isinstance(parameters[name], core.Jaxpr):
+            new[name], more = _open(replaced), replaced.consts
+        elif position is None:
             new[name] = replaced
         else:
             items = list(new[name])
             items[position] = replaced
             new[name] = type(parameters[name])(items)
-    return new
+    return new, more
+
+
+def _open(program: core.ClosedJaxpr) -> core.Jaxpr:
+    """A program that is given its constants before its arguments."""
+    inside: Any = program.jaxpr
+    return inside.replace(constvars=[], invars=[*inside.constvars, *inside.invars])
