@@ -414,10 +414,19 @@ class Opaque(layers.Layer):
         self.thing = thing
 
 
+class Lost(layers.Layer):
+    """What Keras says of a network with a class inside that is not registered."""
+
+    @classmethod
+    def from_config(cls, config):
+        raise TypeError(f"Could not locate class 'Mine'. Full object config: {config}")
+
+
 @pytest.mark.parametrize(
     ("layer", "kind"),
     [
         (lambda: layers.Lambda(lambda x: 2 * x, name="l"), "Lambda"),
+        (lambda: Lost(name="l"), "Lost"),
         (lambda: Needy(3, name="l"), "Needy"),
         (lambda: Opaque(object(), name="l"), "Opaque"),
         pytest.param(
@@ -425,13 +434,14 @@ class Opaque(layers.Layer):
             "Mute",
         ),
     ],
-    ids=["lambda", "config-lacks-argument", "no-config", "no-message"],
+    ids=["lambda", "not-registered", "config-lacks-argument", "no-config", "no-message"],
 )
 def test_a_layer_that_cannot_be_copied_is_named(layer, kind):
     with pytest.raises(InputError, match=rf"The layer l \({kind}\) cannot be copied") as caught:
         copy_layer(layer())
     assert "`get_config`" in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "object config" not in str(caught.value)
 
 
 def test_copy_weights_copies_statistics_and_random_states():

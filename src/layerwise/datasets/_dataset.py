@@ -156,7 +156,8 @@ class Dataset:
     ) -> Dataset:
         """Read a folder that has a sub-folder of PNG and JPEG files for each class.
 
-        Pixels become numbers from 0 to 1, `(n_samples, height, width, channels)` in float32.
+        Pixels become numbers from 0 to 1, `(n_samples, height, width, channels)` in float32. They
+        are kept as bytes: `split.x` makes the numbers anew at each call.
 
         Args:
             folder: the names of its sub-folders are the labels.

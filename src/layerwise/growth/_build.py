@@ -70,6 +70,8 @@ def copy_layer(layer: keras.Layer, seed: int | None = None, name: str | None = N
             copy = type(layer).from_config(config)
     except (ValueError, TypeError, NotImplementedError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+        # The whole configuration, which may follow, helps nobody.
+        reason = reason.partition(" Full object config")[0]
         raise InputError(
             f"The layer {layer.name} ({type(layer).__name__}) cannot be copied from its "
             "configuration. Give its class a `get_config`, and a Lambda a class of its own. "
