@@ -24,6 +24,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
 from out_of_core import Peak
 
 KINDS = ("greedy", "greedy, 100MB", "greedy, 100MB, uint8", "end to end", "checkpointed")
@@ -81,8 +83,8 @@ def one(kind: str, data_dir: Path, rows: int, epochs: int, seed: int) -> dict[st
     if "uint8" in kind:
         more["cache_dtype"] = "uint8"
     data = layerwise.load_dataset("cifar10", data_dir=data_dir, seed=seed).first(rows)
-    held, test = data.validation.first(rows // 4), data.test.first(HELD)
-    data = replace(data, validation=held, test=test)
+    held, test = (np.arange(n) for n in (rows // 4, HELD))
+    data = replace(data, validation=data.validation.take(held), test=data.test.take(test))
 
     def train(epochs: int) -> layerwise.TrainResult:
         return layerwise.train(

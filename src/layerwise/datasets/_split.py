@@ -69,10 +69,6 @@ class Split:
         parts = {"x": self.stored, "y": self.y, "sample_weight": self.sample_weight}
         return {name: part for name, part in parts.items() if part is not None}
 
-    def first(self, rows: int) -> Split:
-        """The same parts, of no more than the first so many rows; no copies."""
-        return self._each(lambda array: array[:rows])
-
     def take(self, rows: NDArray[np.integer], limit: int | None = None) -> Split:
         """The same parts, of these rows; on disk where they are mapped, or too large for `limit`.
 

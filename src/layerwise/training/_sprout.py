@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from layerwise._random import Stream
 from layerwise._typing import Shape
@@ -169,7 +170,8 @@ def _initialise(how: str, newest: keras.Layer, below: Sequence[Frozen], view: Vi
         start_as_copy(newest, below[-1].layer, len(below) + 1)
     if how == "identity":
         # Not from the cached features: a finished stage of a resumed run needs none.
-        sample = view.data.train.first(_SAMPLE).x
+        train = view.data.train
+        sample = train.take(np.arange(min(_SAMPLE, train.here))).x
         for block in below:
             sample = block.layer(sample, training=False)
         start_as_identity(newest, keras.ops.convert_to_numpy(sample), len(below) + 1)
