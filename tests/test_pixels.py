@@ -207,3 +207,15 @@ def test_images_in_color_that_become_gray(tmp_path: Path) -> None:
     assert colored.train.pixels
     np.testing.assert_array_equal(colored.train.stored[7], last)
     np.testing.assert_array_equal(colored.train.stored[0], np.stack([first] * 3, axis=-1))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="no other backend counts operations")
+def test_operations_are_counted_as_of_numbers(tmp_path: Path) -> None:
+    """But for turning bytes into numbers, in the first stage."""
+    counted = []
+    for name, data in zip(("bytes", "numbers"), images(), strict=True):
+        how: dict[str, Any] = {"epochs": 1, "max_depth": 2, "verbose": 0}
+        result = layerwise.train(data, block=conv, run_dir=tmp_path / name, **how)
+        counted.append([stage.ledger["operations"] for stage in result.history.stages])
+    assert counted[0][1] == counted[1][1]
+    assert counted[0][0] == pytest.approx(counted[1][0], rel=0.05)
