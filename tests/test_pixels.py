@@ -119,7 +119,7 @@ def _untimed(found: Any) -> Any:
     return [_untimed(v) for v in found] if isinstance(found, list) else found
 
 
-def test_few_labels_and_rows_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_labels_and_rows_without() -> None:
     stored, numbers = (data.with_labels(60) for data in images())
     assert stored.pool.pixels
     np.testing.assert_array_equal(stored.pool.x, numbers.pool.x)

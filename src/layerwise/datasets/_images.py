@@ -98,7 +98,9 @@ class _Stack:
             self._other = self._other or f"{file} has {size}"
             return
         if image.shape[-1] > self._channels:
-            self._channels = 3 if self._auto else 1
+            if self._auto:
+                self._channels = 3
+            # A weighted sum of three bytes is no byte.
             self._new(np.uint8 if self._auto else np.float32)
         bytes_fit = self._x.dtype == np.uint8
         self._x[len(self.files) - 1] = image if bytes_fit else in_color(image, "gray")

@@ -60,8 +60,10 @@ def few_labels(data: Dataset, count: int, validation_split: float, seed: int) ->
     kind = data.labels.kind if data.labels else None
     rest, few = hold_out(whole, count, seed, kind)
     train, validation = hold_out(few, validation_split, seed, kind)
-    more = [rest] if data.unlabeled is None else [rest, data.unlabeled]
-    unlabeled = Split(joined([split.stored for split in more]), pixels=rest.pixels)
+    stored = rest.stored
+    if data.unlabeled is not None:
+        stored = joined([stored, data.unlabeled.stored])
+    unlabeled = Split(stored, pixels=rest.pixels)
     return replace(data, train=train, validation=validation, unlabeled=unlabeled)
 
 

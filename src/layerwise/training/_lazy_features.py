@@ -68,7 +68,7 @@ class LazyFeatures:
         return self._features.coding
 
     def __getitem__(self, name: str) -> Array:
-        """The rows of a split, after the blocks that `catch_up` has passed."""
+        """The rows of a split as they are stored, after the blocks that `catch_up` has passed."""
         return self._features[name].stored
 
     def advance(self, blocks: Sequence[Frozen]) -> None:
