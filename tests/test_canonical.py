@@ -41,11 +41,26 @@ CASES: dict[str, dict[str, Any]] = {
         "w": (1, 3, 32, 32),
         "padding": [(-2, 1), (1, -3)],
     },
+    "many filters, tiles": {"x": (70, 16, 12, 48), "w": (3, 3, 48, 64)},
+    "many filters, tiles that are not whole": {"x": (43, 15, 17, 64), "w": (3, 3, 64, 32)},
+    "many filters, tiles, valid": {"x": (50, 18, 17, 40), "w": (3, 3, 40, 56), "padding": "VALID"},
+    "many filters, tiles, uneven": {
+        "x": (65, 14, 16, 48),
+        "w": (3, 3, 48, 48),
+        "padding": [(2, 0), (-1, 3)],
+    },
+    "many filters, tiles, a few images": {"x": (3, 8, 12, 64), "w": (3, 3, 64, 40)},
     "a sequence of many filters": {"x": (70, 90, 32), "w": (5, 32, 48)},
     "large images, many filters": {"x": (3, 75, 75, 96), "w": (3, 3, 96, 16)},
     "large images, strided": {"x": (9, 160, 160, 17), "w": (3, 3, 17, 2), "strides": (2, 1)},
 }
-WHOLE = {"depthwise", "small", "many filters, a few images", "a sequence of many filters"}
+WHOLE = {
+    "depthwise",
+    "small",
+    "many filters, a few images",
+    "many filters, tiles, a few images",
+    "a sequence of many filters",
+}
 """Those that are not computed in parts."""
 
 

@@ -72,6 +72,21 @@ def test_both_engines_count_alike(run: layerwise.TrainResult, tmp_path: Path) ->
         assert one.ledger["operations"] == two.ledger["operations"]
 
 
+def test_convolutions_count_as_they_are_written(tmp_path: Path) -> None:
+    """Not as they are computed: in loops that XLA counts once, and with fewer multiplications.
+
+    The five products of a step make nearly all of it: two forwards, two gradients of kernels, one
+    of what is between them.
+    """
+    rows, block = np.zeros((60, 12, 12, 32), np.float32), layers.Conv2D(64, 3, padding="same")
+    block = keras.Sequential([block, layers.Conv2D(32, 3, padding="same")])
+    shape = {"block": lambda depth: block, "max_depth": 1, "validation_split": 0}
+    grown = layerwise.train(rows, Y[:60], run_dir=tmp_path / "run", **{**HOW, **shape})
+    # Three times twelve places along each side, without the two beyond the edges.
+    product = products(60 * 34 * 34, (32, 64))
+    assert grown.history.stages[0].ledger["operations"] == pytest.approx(2 * 5 * product, rel=0.05)
+
+
 def test_seconds_are_told_apart_and_make_no_more_than_the_whole(
     run: layerwise.TrainResult,
 ) -> None:

@@ -1,12 +1,16 @@
-"""Loops that compute a large array some of its parts at a time."""
+"""Large arrays computed some of their parts at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from jax import lax
+
+Padding: TypeAlias = Sequence[tuple[int, int]]
+"""Zeros before and after, of height and width; what is below 0 is cut off."""
 
 
 def joined(part: Callable[[Any, int], Any], count: int, some: int, axis: int) -> Any:
@@ -42,3 +46,15 @@ def summed(part: Callable[[Any, int], Any], count: int, some: int) -> Any:
     full, rest = divmod(count, some)
     total = lax.fori_loop(1, full, lambda i, sum_: sum_ + part(i * some, some), part(0, some))
     return total + part(full * some, rest) if rest else total
+
+
+def of_bytes(images: Any, most: int) -> int:
+    """How many images are no more than so many bytes, at least one."""
+    return max(1, most * images.shape[0] // max(images.size * images.dtype.itemsize, 1))
+
+
+def padded(images: Any, padding: Padding) -> Any:
+    """Images (images, height, width, channels) with zeros around them."""
+    none = (0, 0, 0)
+    edges = [none, *((*side, 0) for side in padding), none]
+    return lax.pad(images, jnp.zeros((), images.dtype), edges)

@@ -69,7 +69,7 @@ class Program:
         state = read_state(problem)
         key = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(batch))
         if key not in self._counted:
-            counted = (count(step, state, batch) for step in (self.step.train, self.step.look))
+            counted = (count(step, state, batch) for step in self.step.written)
             self._counted[key] = Operations(*counted)
         return self._counted[key]
 

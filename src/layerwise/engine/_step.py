@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,14 +22,16 @@ class Step:
     Attributes:
         train: from a state and a batch to the state after one step of training.
         look: the same without training: the batch is added to the metrics, in inference mode.
+        written: both as Keras writes them, of which operations are counted: what a device computes
+            in their place may take fewer, or stand in loops that XLA counts once.
     """
 
     def __init__(self, model: StageModel) -> None:
         self._model = model
         # Programs of their own, so that what was traced for one shape of batch is known wherever
         # such a batch comes again: in another program, in the count of operations.
-        self.train = _traced_once(self._train)
-        self.look = _traced_once(self._look)
+        self.written: Any = [jax.jit(step, inline=True) for step in (self._train, self._look)]
+        self.train, self.look = map(_for_device, self.written)
 
     def _train(self, state: State, batch: Data) -> State:
         """One batch: gradients, the optimizer's update, the metrics."""
@@ -102,9 +103,9 @@ class Step:
         return jnp.stack([jnp.isfinite(value).all() for value in floats]).all()
 
 
-def _traced_once(step: Callable[[State, Data], State]) -> Any:
-    """A step that other programs take up as if it stood in them."""
-    made: Any = jax.jit(step, inline=True)
-    if jax.default_backend() == "cpu":
-        made = jax.jit(canonical(made), inline=True)
+def _for_device(step: Any) -> Any:
+    """A step that other programs take up as if it stood in them, in forms that are fast here."""
+    if jax.default_backend() != "cpu":
+        return step
+    made: Any = jax.jit(canonical(step), inline=True)
     return made
