@@ -23,10 +23,10 @@ from layerwise.history import StopReason
 _CALL_SECONDS = 0.1
 """How long a call into the program should last: long enough that Python costs nothing, short
 enough that progress moves and Ctrl-C is heard."""
-_LONG_STEPS, _LONGEST_SECONDS = 10, 2.0
-"""How many steps a call should take where they are long, and how long it may last for that: on a
-CPU each call gets its working memory anew from the system, which for large images takes half as
-long as a step."""
+_LONG_STEPS, _LONGER = 10, 20
+"""How many steps a call should take where they are long, and how many times as long it may last
+for that: on a CPU each call gets its working memory anew from the system, which for large images
+takes half as long as a step."""
 
 
 class Session:
@@ -165,5 +165,5 @@ class Session:
 def _next_size(steps: int, seconds: float) -> int:
     """How many steps the next call gets, so that it lasts about as long as a call should."""
     one = max(seconds / steps, 1e-6)
-    wanted = min(max(_CALL_SECONDS, _LONG_STEPS * one), _LONGEST_SECONDS) / one
+    wanted = min(max(_CALL_SECONDS, _LONG_STEPS * one), _LONGER * _CALL_SECONDS) / one
     return max(1, min(int(wanted), 16 * steps))
