@@ -15,7 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from layerwise.engine._parts import Padding, joined, of_bytes, padded, summed
+from layerwise.engine._parts import Padding, count_within, joined, padded, summed
 
 PART_BYTES = 1 << 19
 """How much of the images is unrolled at a time."""
@@ -50,7 +50,7 @@ def convolved(x: Any, kernel: Any, padding: Padding, precision: Any) -> Any:
         )
         return functools.reduce(operator.add, moved)
 
-    return joined(part, x.shape[0], of_bytes(x, PART_BYTES), 0)
+    return joined(part, x.shape[0], count_within(x, PART_BYTES), 0)
 
 
 def correlated(x: Any, g: Any, padding: Padding, precision: Any) -> Any:
@@ -82,7 +82,7 @@ def correlated(x: Any, g: Any, padding: Padding, precision: Any) -> Any:
         turned = copied(jnp.concatenate(seen, -1).reshape(-1, rows * filters).T)
         return lax.dot(turned, unrolled.reshape(-1, columns * channels), precision=precision)
 
-    total = summed(part, x.shape[0], of_bytes(x, PART_BYTES))
+    total = summed(part, x.shape[0], count_within(x, PART_BYTES))
     return total.reshape(rows, filters, columns, channels).transpose(0, 2, 3, 1)
 
 

@@ -48,7 +48,7 @@ def summed(part: Callable[[Any, int], Any], count: int, some: int) -> Any:
     return total + part(full * some, rest) if rest else total
 
 
-def of_bytes(images: Any, most: int) -> int:
+def count_within(images: Any, most: int) -> int:
     """How many images are no more than so many bytes, at least one."""
     return max(1, most * images.shape[0] // max(images.size * images.dtype.itemsize, 1))
 
@@ -58,3 +58,9 @@ def padded(images: Any, padding: Padding) -> Any:
     none = (0, 0, 0)
     edges = [none, *((*side, 0) for side in padding), none]
     return lax.pad(images, jnp.zeros((), images.dtype), edges)
+
+
+def made_by(images: Any, window: Sequence[int], padding: Padding) -> tuple[int, ...]:
+    """Height and width of what a window makes of images, moving by one pixel."""
+    edges = map(sum, padding)
+    return tuple(n + e - w + 1 for n, e, w in zip(images.shape[1:3], edges, window, strict=True))

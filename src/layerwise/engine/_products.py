@@ -8,13 +8,12 @@ sequences and of larger images XLA's own is as fast or faster.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
 from layerwise.engine import _columns, _winograd
-from layerwise.engine._parts import Padding
+from layerwise.engine._parts import Padding, made_by
 
 IMAGE_BYTES = 1 << 21
 """The largest image that is unrolled."""
@@ -83,10 +82,14 @@ def _is_plain(lhs: Any, rhs: Any, parameters: dict[str, Any]) -> bool:
 def _way(x: Any, kernel: Any, padding: Padding) -> Any:
     """The fastest way to convolve images, or None for XLA's own."""
     channels, filters = kernel.shape[2:]
-    numbers, made = channels * filters, _made(x, kernel.shape[:2], padding)
+    numbers, made = channels * filters, made_by(x, kernel.shape[:2], padding)
     if not _fits(x):
         return None
-    tiled = kernel.shape[:2] == (3, 3) and channels >= TILED_CHANNELS and numbers >= TILED_NUMBERS
+    tiled = (
+        kernel.shape[:2] == _winograd.WINDOW
+        and channels >= TILED_CHANNELS
+        and numbers >= TILED_NUMBERS
+    )
     if tiled and _tiles(made) <= TILED_OVERHEAD[0]:
         return _winograd
     return _columns if numbers >= NUMBERS and x.shape[1] <= OVERHEAD * made[0] else None
@@ -97,16 +100,10 @@ def _way_of_gradient(x: Any, g: Any, padding: Padding) -> Any:
     channels, filters, made = x.shape[-1], g.shape[-1], g.shape[1:3]
     if not _fits(x) or channels < CHANNELS or filters > 2 * channels:
         return None
-    tiled = _made(x, made, padding) == (3, 3) and channels >= TILED_CHANNELS
+    tiled = made_by(x, made, padding) == _winograd.WINDOW and channels >= TILED_CHANNELS
     if tiled and channels * filters >= NUMBERS and _tiles(made) <= TILED_OVERHEAD[1]:
         return _winograd
     return _columns if x.shape[1] <= OVERHEAD * made[0] else None
-
-
-def _made(x: Any, window: Sequence[int], padding: Padding) -> tuple[int, ...]:
-    """Height and width of what a window makes of images."""
-    edges = map(sum, padding)
-    return tuple(n + e - w + 1 for n, e, w in zip(x.shape[1:3], edges, window, strict=True))
 
 
 def _tiles(made: tuple[int, ...]) -> float:

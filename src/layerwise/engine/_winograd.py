@@ -16,8 +16,10 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jax import lax
 
-from layerwise.engine._parts import Padding, joined, of_bytes, padded, summed
+from layerwise.engine._parts import Padding, count_within, joined, made_by, padded, summed
 
+WINDOW = 3, 3
+"""The kernels that are multiplied so."""
 PART_BYTES = 1 << 21
 """How much of the images is taken at a time."""
 
@@ -26,19 +28,9 @@ Grid: TypeAlias = Sequence[Sequence[Any]]
 
 
 def convolved(x: Any, kernel: Any, padding: Padding, precision: Any) -> Any:
-    """Images convolved with a kernel of 3 x 3, in steps of one pixel.
-
-    Args:
-        x: (images, height, width, channels).
-        kernel: (3, 3, channels, filters).
-        padding: zeros before and after, of height and width; what is below 0 is cut off.
-        precision: of the products, as XLA has it.
-
-    Returns:
-        (images, height, width, filters).
-    """
+    """What `_columns.convolved` makes, of a kernel of 3 x 3."""
     channels, filters = kernel.shape[2:]
-    height, width = _made(x, padding)
+    height, width = made_by(x, WINDOW, padding)
     places = _both_ways(_of_kernel, list(kernel))
 
     def part(start: Any, size: int) -> Any:
@@ -56,21 +48,11 @@ def convolved(x: Any, kernel: Any, padding: Padding, precision: Any) -> Any:
         made = jnp.stack([row.reshape(size, down, -1, filters) for row in tile], 2)
         return made.reshape(size, 2 * down, -1, filters)[:, :height, :width]
 
-    return joined(part, x.shape[0], of_bytes(x, PART_BYTES), 0)
+    return joined(part, x.shape[0], count_within(x, PART_BYTES), 0)
 
 
 def correlated(x: Any, g: Any, padding: Padding, precision: Any) -> Any:
-    """The gradient of a convolution's kernel of 3 x 3, for steps of one pixel.
-
-    Args:
-        x: (images, height, width, channels), what was convolved.
-        g: (images, height, width, filters), the gradient of what was made of it.
-        padding: of `x`, as in the convolution.
-        precision: of the products, as XLA has it.
-
-    Returns:
-        (3, 3, channels, filters).
-    """
+    """What `_columns.correlated` makes, of a kernel of 3 x 3."""
     channels, filters = x.shape[-1], g.shape[-1]
     unit = jnp.eye(filters, dtype=g.dtype)
 
@@ -90,20 +72,14 @@ def correlated(x: Any, g: Any, padding: Padding, precision: Any) -> Any:
         )
         return jnp.stack([jnp.stack(row) for row in products])
 
-    total = summed(part, x.shape[0], of_bytes(x, PART_BYTES))
+    total = summed(part, x.shape[0], count_within(x, PART_BYTES))
     kernel = _both_ways(_of_sum, list(total))
     return jnp.stack([jnp.stack(row) for row in kernel]).transpose(0, 1, 3, 2)
 
 
-def _made(x: Any, padding: Padding) -> tuple[int, int]:
-    """Height and width of what is made of images."""
-    height, width = (size + sum(edge) - 2 for size, edge in zip(x.shape[1:3], padding, strict=True))
-    return height, width
-
-
 def _pixels(x: Any, padding: Padding) -> Grid:
     """What the tiles see, pixel by pixel: 4 x 4 arrays (images, tiles down, across, channels)."""
-    tiles = [-(-size // 2) for size in _made(x, padding)]
+    tiles = [-(-size // 2) for size in made_by(x, WINDOW, padding)]
     edges = [
         (before, 2 * count + 2 - size - before)
         for count, size, (before, _) in zip(tiles, x.shape[1:3], padding, strict=True)
